@@ -1,0 +1,7 @@
+//! Lazuli: a JIT-tracing tensor engine.
+#![deny(unsafe_op_in_unsafe_fn)]
+extern crate self as lazuli;
+
+pub mod backend;
+pub mod base;
+pub mod trace;

@@ -1,0 +1,3 @@
+//! What is recorded.
+pub mod elementwise;
+pub use elementwise::{Binary, Compare, Unary};
