@@ -4,4 +4,6 @@ extern crate self as lazuli;
 
 pub mod backend;
 pub mod base;
+pub mod simplify;
 pub mod trace;
+pub mod transform;

@@ -1,3 +1,22 @@
 //! What is recorded.
+//!
+//! - [`graph`]: the nodes a user's tensors hold, recorded lazily; [`key`] walks them into a canonical key.
+//! - [`Trace`]: the same program as a flat list, on which every transform and pass works.
+//!
+//! Rules of a trace (checked by [`verify`]):
+//! 1. operands come before their users; inputs and params are numbered in order;
+//! 2. every instruction has the type [`infer`] gives it; elementwise operands have equal shapes, broadcasts are explicit;
+//! 3. a region is read only through `Output`, and its body has no params;
+//! 4. a constant is a value of its dtype.
+
 pub mod elementwise;
+pub mod infer;
+pub mod interp;
+pub mod ir;
+pub mod op;
+pub mod text;
+pub mod verify;
+
 pub use elementwise::{Binary, Compare, Unary};
+pub use ir::{Args, Inst, Trace, ValueId};
+pub use op::{AxisList, ConvSpec, Op, PadSpec, Reduce, Region, RegionKind, ScatterMode, SliceSpec};
