@@ -4,6 +4,7 @@ extern crate self as lazuli;
 
 pub mod backend;
 pub mod base;
+pub mod loops;
 pub mod simplify;
 pub mod trace;
 pub mod transform;
