@@ -208,7 +208,7 @@ pub enum Index {
     Div(IndexId, i64),
     /// Remainder.
     Mod(IndexId, i64),
-    /// A computed I64 or I32 value (indirect access), clamped to `0..n`.
+    /// A computed I64 or I32 value (indirect access), clamped to `0..n`; n = 0: as it is (only in a scatter store's `valid`).
     Value(ExprId, i64),
 }
 
@@ -252,7 +252,7 @@ pub struct Store {
     pub index: IndexId,
     /// What is written; its dtype is the argument's.
     pub value: ExprId,
-    /// For scatter kernels: the target index must lie in `0..valid` of this index expression, else the write is dropped.
+    /// For scatter kernels: where this does not hold, the write is dropped.
     pub valid: Option<Bound>,
 }
 
