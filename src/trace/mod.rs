@@ -10,9 +10,12 @@
 //! 4. a constant is a value of its dtype.
 
 pub mod elementwise;
+pub mod graph;
+pub mod import;
 pub mod infer;
 pub mod interp;
 pub mod ir;
+pub mod key;
 pub mod op;
 pub mod text;
 pub mod verify;
