@@ -18,11 +18,11 @@ pub struct Imported {
     pub params: Vec<Scalar>,
 }
 
-/// Imports a walk. `through` must be the one the walk was made with.
+/// Imports a walk; the trace's outputs are the values of `roots`. `through` must be the one the walk was made with.
 ///
 /// # Errors
 /// `Internal` if a leaf has no value where one is needed (a leaked tracer of a region or program).
-pub fn import<'a>(owner: &'a Owner, w: &Walk<'a>, through: Through) -> Result<Imported> {
+pub fn import<'a>(owner: &'a Owner, w: &Walk<'a>, through: Through, roots: impl Iterator<Item = &'a Node>) -> Result<Imported> {
     let mut t = Trace::new();
     let mut values: Vec<ValueId> = Vec::with_capacity(w.order.len());
     let (mut leaves, mut params) = (Vec::new(), Vec::new());
@@ -64,6 +64,7 @@ pub fn import<'a>(owner: &'a Owner, w: &Walk<'a>, through: Through) -> Result<Im
         };
         values.push(v);
     }
+    t.outputs = roots.filter_map(|r| r.number(w.generation)).map(|n| values[n as usize]).collect();
     Ok(Imported { trace: t, values, leaves, params })
 }
 
