@@ -22,7 +22,10 @@ const STEP: f64 = 1e-4;
 /// `Gradient`, saying where two derivatives differ by more than about 1e-6 (relative above 1); `Argument` if there is no
 /// float input or output; whatever the interpreter and the transforms report.
 pub fn check_grads(t: &Trace, inputs: &[HostTensor], params: &[Scalar], order: usize) -> Result<()> {
-    let wide: Vec<HostTensor> = inputs.iter().map(|x| if x.dtype.is_float() { HostTensor::from_scalars(DType::F64, x.shape.clone(), x.scalars()) } else { x.clone() }).collect();
+    let wide: Vec<HostTensor> = inputs
+        .iter()
+        .map(|x| if x.dtype.is_float() { HostTensor::from_scalars(DType::F64, x.shape.clone(), x.scalars()) } else { x.clone() })
+        .collect();
     check(&widen(t), &wide, params, order, "")
 }
 

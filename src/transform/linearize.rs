@@ -8,26 +8,22 @@ use std::ops::Range;
 
 /// A linear program inside a trace: what of `range` depends on `tangents` is linear in them, the rest are coefficients.
 ///
-/// It is there to be transposed: the symbolic tangents have no value, so the linear instructions cannot be run.
-#[derive(Clone, Debug)]
-pub struct Linear {
+/// It is there to be transposed: the symbolic tangents have no value, so the linear instructions cannot be run, and the
+/// caller drops them ([`compact`](super::rebuild::compact)).
+pub(super) struct Linear {
     /// The instructions appended for it.
-    pub range: Range<usize>,
+    pub(super) range: Range<usize>,
     /// The symbolic tangent of each value differentiated for; `None` if that is no float.
-    pub tangents: Vec<Option<ValueId>>,
+    pub(super) tangents: Vec<Option<ValueId>>,
     /// The tangent of each result; `None` if it does not depend on any of them.
-    pub results: Vec<Option<ValueId>>,
+    pub(super) results: Vec<Option<ValueId>>,
 }
 
 /// Appends the linearization of `of` as a function of `wrt`, at the values they have in the trace.
 ///
 /// # Errors
 /// `Gradient` if a custom rule does not fit its region.
-pub fn linearize(t: &mut Trace, wrt: &[ValueId], of: &[ValueId]) -> Result<Linear> {
-    super::or_undo(t, |t| append(t, wrt, of))
-}
-
-pub(super) fn append(t: &mut Trace, wrt: &[ValueId], of: &[ValueId]) -> Result<Linear> {
+pub(super) fn linearize(t: &mut Trace, wrt: &[ValueId], of: &[ValueId]) -> Result<Linear> {
     let start = t.insts.len();
     let mut seeds = Vec::with_capacity(wrt.len());
     let tangents: Vec<Option<ValueId>> = wrt

@@ -1,9 +1,8 @@
 //! Trace to trace: what a program means under differentiation.
 //!
-//! - [`jvp`]: forward mode, one rule per op ([`jvp`](mod@self::jvp)).
-//! - [`linearize`](mod@linearize): forward mode with symbolic tangents, which yields a linear program.
-//! - [`transpose`](mod@transpose): turns a linear program round; only linear ops have a rule.
-//! - [`vjp`]: reverse mode, which is the transpose of the linearization.
+//! - [`jvp()`]: forward mode, one rule per op.
+//! - [`vjp`]: reverse mode. `linearize` runs forward mode with symbolic tangents, which yields a linear program; `transpose`
+//!   turns that round, and only linear ops need a rule for it.
 //! - [`check_grads`]: compares the modes with each other and with central differences.
 //!
 //! Simplification is not done here; rules just avoid work that is plainly superfluous.
@@ -18,17 +17,15 @@
 
 pub mod check;
 pub mod jvp;
-pub mod linearize;
+mod linearize;
 mod rebuild;
-pub mod transpose;
+mod transpose;
 
 #[cfg(test)]
 mod tests;
 
 pub use check::check_grads;
 pub use jvp::jvp;
-pub use linearize::{Linear, linearize};
-pub use transpose::transpose;
 
 use crate::base::Result;
 use crate::base::error::bail;
@@ -49,9 +46,9 @@ pub fn vjp(t: &mut Trace, outputs: &[(ValueId, ValueId)], wrt: &[ValueId]) -> Re
     }
     or_undo(t, |t| {
         let of: Vec<ValueId> = outputs.iter().map(|o| o.0).collect();
-        let linear = linearize::append(t, wrt, &of)?;
-        let cotangents: Vec<Option<ValueId>> = outputs.iter().map(|o| Some(o.1)).collect();
-        let results = transpose(t, &linear, &cotangents)?;
+        let linear = linearize::linearize(t, wrt, &of)?;
+        let cotangents: Vec<ValueId> = outputs.iter().map(|o| o.1).collect();
+        let results = transpose::transpose(t, &linear, &cotangents)?;
         Ok(rebuild::compact(t, mark, &results))
     })
 }

@@ -87,7 +87,13 @@ fn one_minus_square(t: &mut Trace, x: ValueId) -> ValueId {
 }
 
 /// `y = op(a, b)`, `da` and `db` their tangents.
-pub(super) fn binary(t: &mut Trace, op: Binary, (a, b): (ValueId, ValueId), y: ValueId, d: (Option<ValueId>, Option<ValueId>)) -> Option<ValueId> {
+pub(super) fn binary(
+    t: &mut Trace,
+    op: Binary,
+    (a, b): (ValueId, ValueId),
+    y: ValueId,
+    d: (Option<ValueId>, Option<ValueId>),
+) -> Option<ValueId> {
     let (da, db) = d;
     match op {
         Binary::Add => add_opt(t, da, db),

@@ -47,7 +47,13 @@ pub fn jvp(t: &mut Trace, seeds: &[(ValueId, ValueId)], of: &[ValueId]) -> Resul
 }
 
 /// [`jvp`] over the first `end` instructions.
-pub(super) fn forward(t: &mut Trace, seeds: &[(ValueId, ValueId)], of: &[ValueId], end: usize, custom: Custom) -> Result<Vec<Option<ValueId>>> {
+pub(super) fn forward(
+    t: &mut Trace,
+    seeds: &[(ValueId, ValueId)],
+    of: &[ValueId],
+    end: usize,
+    custom: Custom,
+) -> Result<Vec<Option<ValueId>>> {
     let needed = needed(t, end, of);
     let mut tangent: Vec<Option<ValueId>> = vec![None; end];
     for &(v, d) in seeds {
@@ -139,7 +145,15 @@ fn rule(t: &mut Trace, inst: &Inst, v: ValueId, d: &Tangents) -> Option<ValueId>
             add_opt(t, a, b)
         }
         // No operands or integer results, or handled by the caller.
-        Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Iota(_) | Op::Random | Op::Compare(_) | Op::ArgSort(_) | Op::Region(_) | Op::Output(_) => None,
+        Op::Input(_)
+        | Op::Param(_)
+        | Op::Const(_)
+        | Op::Iota(_)
+        | Op::Random
+        | Op::Compare(_)
+        | Op::ArgSort(_)
+        | Op::Region(_)
+        | Op::Output(_) => None,
     }
 }
 

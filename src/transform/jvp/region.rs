@@ -33,7 +33,15 @@ impl Reads {
 }
 
 /// The tangents of all outputs of the region `v`.
-pub(super) fn region(t: &mut Trace, v: ValueId, inst: &Inst, r: &Region, d: &Tangents, reads: &Reads, custom: Custom) -> Result<Vec<Option<ValueId>>> {
+pub(super) fn region(
+    t: &mut Trace,
+    v: ValueId,
+    inst: &Inst,
+    r: &Region,
+    d: &Tangents,
+    reads: &Reads,
+    custom: Custom,
+) -> Result<Vec<Option<ValueId>>> {
     let outputs = r.body.outputs.len();
     let wanted: Vec<bool> = (0..outputs).map(|k| reads.wanted(v, k)).collect();
     if !wanted.contains(&true) {
@@ -90,7 +98,10 @@ pub(super) fn region(t: &mut Trace, v: ValueId, inst: &Inst, r: &Region, d: &Tan
                 .collect()
         }
         RegionKind::CustomVjp(_) if custom == Custom::Refuse => {
-            bail!(Gradient, "forward mode (jvp) through a function that has only a reverse rule (custom_vjp): use vjp or grad, or give it a forward rule")
+            bail!(
+                Gradient,
+                "forward mode (jvp) through a function that has only a reverse rule (custom_vjp): use vjp or grad, or give it a forward rule"
+            )
         }
         // A marker with the operands, the outputs and the tangents (for a zero one, the operand again: it is not linear).
         // No real region has so many operands, which is how the transpose knows it.

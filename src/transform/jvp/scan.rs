@@ -92,7 +92,11 @@ fn shift(t: &mut Trace, x: ValueId, axis: usize, by: usize, fill: f64, reverse: 
     let (rank, n) = (t.shape(x).rank(), t.shape(x)[axis]);
     let kept = if reverse { t.slice_axis(x, axis, by, n) } else { t.slice_axis(x, axis, 0, n - by) };
     let (mut lo, mut hi): (SmallVec<[usize; 4]>, SmallVec<[usize; 4]>) = (smallvec![0; rank], smallvec![0; rank]);
-    if reverse { hi[axis] = by } else { lo[axis] = by }
+    if reverse {
+        hi[axis] = by
+    } else {
+        lo[axis] = by
+    }
     t.pad(kept, PadSpec { lo, hi, value: Scalar::Float(fill) })
 }
 

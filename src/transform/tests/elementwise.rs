@@ -30,10 +30,13 @@ fn every_binary_op() {
             ("both", trace(&both, |t, x| vec![t.binary(op, x[0], x[1])])),
             ("equal", trace(&both, |t, x| vec![t.binary(op, x[0], x[0]), t.neg(x[1])])),
             ("left", trace(&both, |t, x| vec![t.binary_const(op, x[0], 1.25), t.neg(x[1])])),
-            ("right", trace(&both, |t, x| {
-                let c = t.constant_like(1.5, x[1]);
-                vec![t.binary(op, c, x[1])]
-            })),
+            (
+                "right",
+                trace(&both, |t, x| {
+                    let c = t.constant_like(1.5, x[1]);
+                    vec![t.binary(op, c, x[1])]
+                }),
+            ),
         ] {
             // x rem x jumps where max(x, x) merely bends: zero times the quotient's step.
             if what == "equal" && op == Binary::Rem {

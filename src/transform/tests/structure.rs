@@ -109,19 +109,58 @@ fn slices_with_every_start_end_and_step() {
             for step in 1..=4 {
                 let p = [points(&[2, 7], 4)];
                 let t = trace(&p, |t, x| {
-                    let spec = SliceSpec { start: SmallVec::from_slice(&[0, start]), end: SmallVec::from_slice(&[2, end]), step: SmallVec::from_slice(&[1, step]) };
+                    let spec = SliceSpec {
+                        start: SmallVec::from_slice(&[0, start]),
+                        end: SmallVec::from_slice(&[2, end]),
+                        step: SmallVec::from_slice(&[1, step]),
+                    };
                     vec![t.slice(x[0], spec)]
                 });
-                let want: Vec<f64> = (0..14).map(|i| i % 7).map(|i| (i >= start && i < end && (i - start) % step == 0) as u8 as f64).collect();
+                let want: Vec<f64> =
+                    (0..14).map(|i| i % 7).map(|i| (i >= start && i < end && (i - start) % step == 0) as u8 as f64).collect();
                 assert_eq!(grads(&t, &p)[0], want, "{start}..{end} by {step}");
             }
         }
     }
     check(&[points(&[5, 3, 6], 1)], |t, x| {
         let s = square(t, x[0]);
-        let spec = SliceSpec { start: SmallVec::from_slice(&[1, 0, 0]), end: SmallVec::from_slice(&[5, 3, 5]), step: SmallVec::from_slice(&[2, 1, 3]) };
+        let spec = SliceSpec {
+            start: SmallVec::from_slice(&[1, 0, 0]),
+            end: SmallVec::from_slice(&[5, 3, 5]),
+            step: SmallVec::from_slice(&[2, 1, 3]),
+        };
         t.slice(s, spec)
     });
+}
+
+#[test]
+fn parts_of_one_value_are_put_together() {
+    let split = |cuts: &'static [(usize, usize, usize)]| {
+        let p = [points(&[6, 4], 1)];
+        let mut t = trace(&p, |t, x| {
+            let s = square(t, x[0]);
+            let parts: Vec<ValueId> = cuts
+                .iter()
+                .enumerate()
+                .map(|(i, &(axis, a, b))| {
+                    let part = t.slice_axis(s, axis, a, b);
+                    let part = t.binary_const(crate::trace::Binary::Mul, part, i as f64 + 1.0);
+                    t.reduce(Reduce::Sum, part, &[0, 1])
+                })
+                .collect();
+            vec![parts.into_iter().reduce(|a, b| t.mul(a, b)).unwrap()]
+        });
+        check_grads(&t, &p, &[], 2).unwrap_or_else(|e| panic!("{cuts:?}: {e}"));
+        let (y, x0, n) = (t.outputs[0], t.inputs[0], t.insts.len());
+        grad(&mut t, y, x0);
+        let count = |op: fn(&Op) -> bool| t.insts[n..].iter().filter(|i| op(&i.op)).count();
+        (count(|op| matches!(op, Op::Concat(_))), count(|op| matches!(op, Op::Pad(_))))
+    };
+    assert_eq!(split(&[(0, 0, 2), (0, 4, 6), (0, 2, 4)]), (1, 0));
+    assert_eq!(split(&[(1, 1, 2), (1, 3, 4)]), (1, 1));
+    assert_eq!(split(&[(1, 1, 2)]), (0, 1));
+    assert_eq!(split(&[(1, 0, 2), (1, 1, 3), (1, 2, 4)]), (1, 1));
+    assert_eq!(split(&[(1, 0, 2), (0, 0, 3), (1, 2, 4), (0, 1, 6), (0, 3, 3)]), (1, 2));
 }
 
 #[test]

@@ -99,7 +99,8 @@ fn in_range(t: &Trace, index: ValueId, n: usize) -> bool {
             Op::Const(c) if fits(c.as_f64()) => {}
             Op::Iota(axis) if inst.shape[*axis as usize] <= n => {}
             Op::ArgSort(_) if inst.shape.last().is_some_and(|&e| e <= n) => {}
-            Op::Reduce(Reduce::ArgMax | Reduce::ArgMin, axes) if axes.iter().map(|&a| t.shape(x[0])[a as usize]).product::<usize>() <= n => {}
+            Op::Reduce(Reduce::ArgMax | Reduce::ArgMin, axes)
+                if axes.iter().map(|&a| t.shape(x[0])[a as usize]).product::<usize>() <= n => {}
             Op::Binary(Binary::Min) if literal(t, x[1]).is_some_and(fits) && bounded_below(t, x[0]) => {}
             Op::Reshape | Op::Permute(_) | Op::Broadcast | Op::Slice(_) | Op::Flip(_) | Op::Gather(_) => open.push(x[0]),
             Op::Cumulative { kind: Reduce::Max | Reduce::Min, .. } | Op::Reduce(Reduce::Max | Reduce::Min, _) => open.push(x[0]),

@@ -1,46 +1,35 @@
 //! Transposing a linear program: from cotangents of its results to cotangents of its arguments, in reverse order.
 //!
-//! Only ops that can be linear in an operand have a rule, and only for the operands they are linear in. [`conv`] and
-//! [`index`] hold the longer rules, [`region`] those of sub-traces.
+//! Only ops that can be linear in an operand have a rule, and only for the operands they are linear in. [`conv`],
+//! [`index`] and [`slices`] hold the longer rules, [`region`] those of sub-traces.
 
 mod conv;
 mod index;
 mod region;
+mod slices;
 
 use super::linearize::Linear;
 use super::rebuild::PLACEHOLDER;
-use super::{or_undo, same_type, set_site};
+use super::set_site;
+use crate::base::Result;
 use crate::base::error::bail;
-use crate::base::{Result, Shape};
 use crate::trace::{Binary, Inst, Op, Reduce, ScatterMode, SliceSpec, Trace, Unary, ValueId};
+use slices::{Part, unslice};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Appends the cotangents of a linear program's arguments, given those of its results (`None`: zero).
-/// A result that is `None` there has no use for its cotangent.
+/// Appends the cotangents of a linear program's arguments, given those of its results, which have their types.
+/// A result that depends on no argument has no use for its cotangent.
 ///
 /// # Errors
-/// `Shape` or `DType` if a cotangent does not fit its result; `Gradient` if the program is not linear, which only a
-/// custom rule can cause.
-///
-/// # Panics
-/// If the number of cotangents is not that of the results.
-pub fn transpose(t: &mut Trace, linear: &Linear, cotangents: &[Option<ValueId>]) -> Result<Vec<Option<ValueId>>> {
-    assert_eq!(cotangents.len(), linear.results.len(), "one cotangent for each result");
-    let mut seeds = Vec::with_capacity(cotangents.len());
-    for (r, c) in linear.results.iter().zip(cotangents) {
-        if let (Some(r), Some(c)) = (*r, *c) {
-            same_type(t, r, c, "cotangent")?;
-            seeds.push((r, c));
-        }
-    }
-    or_undo(t, |t| {
-        let args: Vec<ValueId> = linear.tangents.iter().flatten().copied().collect();
-        let mut found = backward(t, linear.range.clone(), &args, &seeds)?.into_iter();
-        // A value named twice has two symbolic tangents, whose cotangents are the same.
-        Ok(linear.tangents.iter().map(|p| p.and_then(|_| found.next().flatten())).collect())
-    })
+/// `Gradient` if the program is not linear, or a reverse rule does not fit: only a custom rule can cause either.
+pub(super) fn transpose(t: &mut Trace, linear: &Linear, cotangents: &[ValueId]) -> Result<Vec<Option<ValueId>>> {
+    let seeds: Vec<(ValueId, ValueId)> = linear.results.iter().zip(cotangents).filter_map(|(r, &c)| r.map(|r| (r, c))).collect();
+    let args: Vec<ValueId> = linear.tangents.iter().flatten().copied().collect();
+    let found = backward(t, linear.range.clone(), &args, &seeds)?;
+    let mut found = found.into_iter();
+    Ok(linear.tangents.iter().map(|p| p.and_then(|_| found.next().flatten())).collect())
 }
 
 /// The cotangents of `args`, on which the linear part of `range` depends, given `(result, cotangent)` pairs.
@@ -51,7 +40,8 @@ fn backward(t: &mut Trace, range: Range<usize>, args: &[ValueId], seeds: &[(Valu
         let depends = t.insts[i].args.iter().any(|a| a.index().checked_sub(range.start).is_some_and(|k| linear[k]));
         linear[i - range.start] |= depends;
     }
-    let mut back = Back { cotangent: vec![None; range.len()], regions: HashMap::new(), start: range.start, linear, t };
+    let mut back =
+        Back { cotangent: vec![None; range.len()], regions: HashMap::new(), parts: HashMap::new(), start: range.start, linear, t };
     seeds.iter().for_each(|&(v, c)| back.give(v, c));
     for i in range.clone().rev() {
         let v = ValueId::new(i);
@@ -59,6 +49,7 @@ fn backward(t: &mut Trace, range: Range<usize>, args: &[ValueId], seeds: &[(Valu
             continue;
         }
         let mark = back.t.insts.len();
+        back.settle(v);
         if let Op::Region(r) = &back.t.insts[i].op {
             let r = r.clone();
             let Some(cotangents) = back.regions.remove(&v) else { continue };
@@ -96,6 +87,8 @@ struct Back<'a> {
     cotangent: Vec<Option<ValueId>>,
     /// What the outputs of each region have received so far.
     regions: HashMap<ValueId, Vec<Option<ValueId>>>,
+    /// Cotangents of parts, not yet added to that of the whole.
+    parts: HashMap<ValueId, Vec<Part>>,
 }
 
 impl Back<'_> {
@@ -122,10 +115,26 @@ impl Back<'_> {
         }
     }
 
+    /// Adds the parts of `v` to its cotangent.
+    fn settle(&mut self, v: ValueId) {
+        if let Some(parts) = self.parts.remove(&v) {
+            let shape = self.t.shape(v).clone();
+            if let Some(c) = slices::assemble(self.t, parts, &shape) {
+                self.give(v, c);
+            }
+        }
+    }
+
     /// Fails if `v`, in which `inst` is not linear, is part of the linear program.
     fn coefficient(&self, inst: &Inst, v: ValueId) -> Result<()> {
         if self.is_linear(v) {
-            bail!(Gradient, "{} ({} {}) is not linear in a tangent: a custom forward rule must be, to be used in reverse mode", inst.op.name(), inst.dtype, inst.shape);
+            bail!(
+                Gradient,
+                "{} ({} {}) is not linear in a tangent: a custom forward rule must be, to be used in reverse mode",
+                inst.op.name(),
+                inst.dtype,
+                inst.shape
+            );
         }
         Ok(())
     }
@@ -190,9 +199,13 @@ impl Back<'_> {
                 let axes: SmallVec<[usize; 8]> = axes.iter().map(|&a| a as usize).collect();
                 self.give_with(x[0], |t| t.flip(c, &axes));
             }
+            Op::Slice(_) if inst.shape.numel() == 0 => {}
             Op::Slice(spec) => {
                 let to = shape(self, 0);
-                self.give_with(x[0], |t| unslice(t, c, spec, &to));
+                match Part::of(spec, &to, c) {
+                    Some(part) if self.is_linear(x[0]) => self.parts.entry(x[0]).or_default().push(part),
+                    _ => self.give_with(x[0], |t| unslice(t, c, spec, &to)),
+                }
             }
             Op::Pad(spec) => {
                 let from = shape(self, 0);
@@ -263,37 +276,4 @@ impl Back<'_> {
             None => c,
         });
     }
-}
-
-/// Puts the elements of `c` where `spec` took them from `shape`, zeros elsewhere.
-///
-/// Steps need no padding between elements: with an axis of extent 1 behind each stepped one, padding that axis to the step
-/// and merging the two puts `step - 1` zeros behind every element.
-fn unslice(t: &mut Trace, c: ValueId, spec: &SliceSpec, shape: &Shape) -> ValueId {
-    let taken = t.shape(c).clone();
-    let (mut c, rank) = (c, shape.rank());
-    // How far the elements reach once spread, which may be beyond the end of the axis.
-    let mut reach = taken.clone();
-    if spec.step.iter().any(|&s| s != 1) {
-        let (mut split, mut behind) = (Vec::new(), SmallVec::<[usize; 4]>::new());
-        for i in 0..rank {
-            split.push(taken[i]);
-            behind.push(0);
-            if spec.step[i] != 1 {
-                split.push(1);
-                behind.push(spec.step[i] - 1);
-                reach[i] = taken[i] * spec.step[i];
-            }
-        }
-        let apart = t.reshape(c, &Shape::from(split));
-        let zeros: SmallVec<[usize; 4]> = smallvec![0; behind.len()];
-        let spread = t.pad_zeros(apart, &zeros, &behind);
-        c = t.reshape(spread, &reach);
-    }
-    let end: SmallVec<[usize; 4]> = (0..rank).map(|i| reach[i].min(shape[i] - spec.start[i])).collect();
-    if end[..] != reach[..] {
-        c = t.slice(c, SliceSpec { start: smallvec![0; rank], end: end.clone(), step: smallvec![1; rank] });
-    }
-    let hi: SmallVec<[usize; 4]> = (0..rank).map(|i| shape[i] - spec.start[i] - end[i]).collect();
-    if spec.start.iter().chain(&hi).all(|&n| n == 0) { c } else { t.pad_zeros(c, &spec.start, &hi) }
 }
