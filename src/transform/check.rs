@@ -73,14 +73,13 @@ fn check(t: &Trace, inputs: &[HostTensor], params: &[Scalar], order: usize, of: 
                 let [a, b, c, d] = [0, 1, 2, 3].map(|p: usize| points[p][k].get(e).as_f64());
                 let want = (a - 8.0 * b + 8.0 * c - d) / (12.0 * STEP);
                 let scale = [a, b, c, d].iter().fold(1.0 + want.abs(), |m: f64, x| m.max(x.abs()));
-                // Written so that NaN fails.
-                if !((got - want).abs() <= 1e-6 * scale) {
+                if !within(got, want, 1e-6 * scale) {
                     bail!(Gradient, "check_grads: {of}forward mode yields {got} for element {e} of output {k}, central differences {want}");
                 }
             }
         }
         let (a, b, size) = (inner(&w, &dy), inner(&u, &dx), inner_abs(&w, &dy) + inner_abs(&u, &dx));
-        if !((a - b).abs() <= 1e-9 * (1.0 + size)) {
+        if !within(a, b, 1e-9 * (1.0 + size)) {
             bail!(Gradient, "check_grads: {of}forward and reverse mode differ: {a} and {b}");
         }
         if trial == 0 && order > 1 {
@@ -93,6 +92,11 @@ fn check(t: &Trace, inputs: &[HostTensor], params: &[Scalar], order: usize, of: 
         }
     }
     Ok(())
+}
+
+/// False for NaN.
+fn within(a: f64, b: f64, tolerance: f64) -> bool {
+    (a - b).abs() <= tolerance
 }
 
 /// A new input of the type of `v`.

@@ -15,7 +15,7 @@ pub(super) use region::fits;
 
 use super::{add_opt, or_undo, same_type, set_site};
 use crate::base::Result;
-use crate::trace::{Compare, Inst, Op, Reduce, ScatterMode, Trace, Unary, ValueId};
+use crate::trace::{Compare, Inst, Op, Reduce, ScatterMode, Trace, ValueId};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -196,9 +196,6 @@ fn scatter(t: &mut Trace, mode: ScatterMode, batch: u8, x: &[ValueId], y: ValueI
 fn or_zeros(t: &mut Trace, d: Option<ValueId>, like: ValueId) -> ValueId {
     d.unwrap_or_else(|| t.zeros_like(like))
 }
-
-/// For documentation and tests: the ops whose derivative is zero wherever it exists.
-pub(super) const FLAT: [Unary; 6] = [Unary::Sign, Unary::Not, Unary::Floor, Unary::Ceil, Unary::Round, Unary::Trunc];
 
 /// Positions 0, 1, .. along `axis`, in the shape of `like`, as indices.
 fn positions(t: &mut Trace, axis: usize, like: ValueId) -> ValueId {

@@ -215,3 +215,40 @@ fn unread_outputs_get_zero_cotangents() {
     grad(&mut t, y, x0);
     verify(&t).unwrap();
 }
+
+#[test]
+fn integer_operands_of_regions() {
+    let p = [points(&[4], 1), i64s(&[3], &[2, 2, 0])];
+    let body = trace(&p, |t, x| {
+        let s = t.unary(Unary::Sin, x[0]);
+        let n = t.binary_const(Binary::Add, x[1], 1.0);
+        vec![t.gather(s, x[1], 0), n]
+    });
+    check(&p, |t, x| {
+        let o = region(t, RegionKind::Checkpoint, body.clone(), &[x[0], x[1]]);
+        let g = t.gather(o[0], o[1], 0);
+        t.mul(g, o[0])
+    });
+    // A rule has a place for the tangent of an integer, which holds zeros.
+    let rule = trace(&[p[0].clone(), p[1].clone(), p[0].clone(), p[1].clone()], |t, x| {
+        let c = t.unary(Unary::Cos, x[0]);
+        let d = t.mul(x[2], c);
+        vec![t.gather(d, x[1], 0), x[3]]
+    });
+    check(&p, |t, x| {
+        let o = region(t, RegionKind::CustomJvp(rule.into()), body.clone(), &[x[0], x[1]]);
+        t.mul(o[0], o[0])
+    });
+}
+
+#[test]
+fn parameters_are_ordinary_coefficients() {
+    let p = [f64s(&[3], &[0.4, 1.2, 2.0])];
+    let t = trace(&p, |t, x| {
+        let n = t.param(DType::F64);
+        let n = t.broadcast(n, &Shape::from([3]));
+        let y = t.binary(Binary::Pow, x[0], n);
+        vec![t.div(y, n)]
+    });
+    check_grads(&t, &p, &[Scalar::Float(2.5)], 2).unwrap();
+}
