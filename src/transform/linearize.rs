@@ -9,7 +9,7 @@ use std::ops::Range;
 /// A linear program inside a trace: what of `range` depends on `tangents` is linear in them, the rest are coefficients.
 ///
 /// It is there to be transposed: the symbolic tangents have no value, so the linear instructions cannot be run, and the
-/// caller drops them ([`compact`](super::rebuild::compact)).
+/// caller drops them.
 pub(super) struct Linear {
     /// The instructions appended for it.
     pub(super) range: Range<usize>,

@@ -1,6 +1,6 @@
 //! Trace to trace: what a program means under differentiation.
 //!
-//! - [`jvp()`]: forward mode, one rule per op.
+//! - [`jvp`]: forward mode, one rule per op.
 //! - [`vjp`]: reverse mode. `linearize` runs forward mode with symbolic tangents, which yields a linear program; `transpose`
 //!   turns that round, and only linear ops need a rule for it.
 //! - [`check_grads`]: compares the modes with each other and with central differences.
@@ -15,8 +15,8 @@
 //! 4. The cost is linear in the trace, and nothing recurses over instructions (only over the nesting of regions).
 //! 5. On an error the trace is as it was.
 
-pub mod check;
-pub mod jvp;
+mod check;
+mod jvp;
 mod linearize;
 mod rebuild;
 mod transpose;

@@ -1,6 +1,6 @@
 //! Forward mode: one rule per op, in order of the trace.
 //!
-//! [`elementwise`] scalar functions; [`scan`] reductions and cumulative scans; [`region`] sub-traces with a rule of
+//! `elementwise` scalar functions; `scan` reductions and cumulative scans; `region` sub-traces with a rule of
 //! their own. Structural and bilinear ops are few lines each and stand here.
 //!
 //! A rule gets the operands, the primal result and the operands' tangents, and emits instructions that are linear in

@@ -1,7 +1,7 @@
 //! Transposing a linear program: from cotangents of its results to cotangents of its arguments, in reverse order.
 //!
-//! Only ops that can be linear in an operand have a rule, and only for the operands they are linear in. [`conv`],
-//! [`index`] and [`slices`] hold the longer rules, [`region`] those of sub-traces.
+//! Only ops that can be linear in an operand have a rule, and only for the operands they are linear in. `conv`,
+//! `index` and `slices` hold the longer rules, `region` those of sub-traces.
 
 mod conv;
 mod index;
