@@ -10,6 +10,7 @@ mod ops;
 mod tests;
 
 pub use host::{HostData, HostTensor};
+pub(super) use ops::eval as eval_op;
 
 use super::ir::Trace;
 use super::op::Op;
