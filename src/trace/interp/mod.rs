@@ -10,6 +10,7 @@ mod ops;
 mod tests;
 
 pub use host::{HostData, HostTensor};
+pub(crate) use ops::{Accumulator, total_order};
 
 use super::ir::Trace;
 use super::op::Op;
