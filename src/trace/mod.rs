@@ -13,9 +13,12 @@
 //!    operands, regions nested 32 deep. So no pass needs checked arithmetic on extents.
 
 pub mod elementwise;
+pub mod graph;
+pub mod import;
 pub mod infer;
 pub mod interp;
 pub mod ir;
+pub mod key;
 pub mod op;
 pub mod scalar;
 pub mod text;
