@@ -1,1 +1,6 @@
-//! Functions over closures.
+//! Functions over closures and trees.
+
+pub mod tree;
+
+pub use lazuli_derive::Tree;
+pub use tree::Tree;
