@@ -15,9 +15,10 @@ pub mod transform;
 
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
+pub use function::Tree;
 pub use tensor::{Device, Tensor, eval};
 
 /// Everything a program usually needs.
 pub mod prelude {
-    pub use crate::{DType, Device, Error, Result, Tensor};
+    pub use crate::{DType, Device, Error, Result, Tensor, Tree};
 }
