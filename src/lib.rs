@@ -14,9 +14,9 @@ pub mod transform;
 
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
-pub use tensor::{Device, Tensor, eval};
+pub use tensor::{Device, NewAxis, Number, Operand, PadMode, ScatterReduce, SliceItem, Tensor, eval};
 
 /// Everything a program usually needs.
 pub mod prelude {
-    pub use crate::{DType, Device, Error, Result, Tensor};
+    pub use crate::{DType, Device, Error, Result, Tensor, catch, s, tensor};
 }
