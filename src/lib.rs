@@ -5,6 +5,7 @@ extern crate self as lazuli;
 pub mod backend;
 pub mod base;
 pub mod function;
+pub mod fuse;
 pub mod loops;
 pub mod plan;
 pub mod simplify;
