@@ -341,7 +341,7 @@ impl Grouper<'_> {
             if single
                 && !is_output
                 && u.reads == 1
-                && !convolution
+                && !convolved
                 && !cone.heavy
                 && self.t[v].op.is_elementwise()
                 && cone.reads <= 2 * bytes
