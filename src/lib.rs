@@ -4,6 +4,7 @@ extern crate self as lazuli;
 
 pub mod backend;
 pub mod base;
+pub mod data;
 pub mod function;
 pub mod loops;
 pub mod plan;
