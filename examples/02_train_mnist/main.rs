@@ -125,5 +125,5 @@ fn accuracy(guess: &[i64], truth: &[i64]) -> f64 {
 
 /// The number of a model's parameters.
 fn count<M: Tree>(model: &M) -> usize {
-    lazuli::function::tree::tensors(model).iter().map(Tensor::numel).sum()
+    lazuli::function::tree::leaves(model).iter().map(Tensor::numel).sum()
 }

@@ -1,8 +1,8 @@
 //! What all optimisers share: which tensors are parameters, how new ones get into the model, how state is checked.
 
 use crate::base::error::bail;
-use crate::function::tree::{Leaf, Tree};
-use crate::{Result, Tensor, catch, eval};
+use crate::function::tree::{frozen, leaves, map_tensors, named_leaves};
+use crate::{Result, Tensor, Tree, catch, eval};
 
 /// A parameter and its gradient, in the dtype updates are computed in.
 pub(super) struct Param {
@@ -26,7 +26,7 @@ pub(super) fn step<R: Rule, T: Tree>(rule: &mut R, model: &mut T, grads: &T) -> 
         let values = new_rule.update(&params)?;
         Ok(put(model, values))
     })??;
-    let mut all = tensors(&new_model);
+    let mut all = leaves(&new_model);
     all.extend(new_rule.state().into_iter().cloned());
     eval(&all)?;
     *model = new_model;
@@ -34,34 +34,23 @@ pub(super) fn step<R: Rule, T: Tree>(rule: &mut R, model: &mut T, grads: &T) -> 
     Ok(())
 }
 
-/// True for the leaves an optimiser changes and clipping measures.
-pub(super) fn trained(leaf: &Leaf<'_>) -> bool {
-    matches!(leaf, Leaf::Tensor { tensor, frozen: false, .. } if tensor.dtype().is_float())
-}
-
-/// Every tensor of a tree.
-fn tensors<T: Tree>(tree: &T) -> Vec<Tensor> {
-    crate::function::tree::tensors(tree)
+/// True for the tensors an optimiser changes and clipping measures.
+pub(super) fn trained(tensor: &Tensor, frozen: bool) -> bool {
+    !frozen && tensor.dtype().is_float()
 }
 
 fn params<T: Tree>(model: &T, grads: &T) -> Result<Vec<Param>> {
-    let grads = tensors(grads);
-    let mut all = Vec::new();
-    crate::function::tree::visit(model, &mut |name, leaf| {
-        if let Leaf::Tensor { tensor, .. } = &leaf {
-            all.push((name.to_owned(), (*tensor).clone(), trained(&leaf)));
-        }
-    });
+    let (all, grads) = (named_leaves(model), leaves(grads));
     if grads.len() != all.len() {
         bail!(Argument, "step: the model has {} tensors, the gradients {}", all.len(), grads.len());
     }
     let mut out = Vec::new();
-    for ((name, p, trained), g) in all.into_iter().zip(grads) {
-        if !trained {
+    for (((name, p), frozen), g) in all.into_iter().zip(frozen(model)).zip(grads) {
+        if !trained(&p, frozen) {
             continue;
         }
         if p.shape() != g.shape() {
-            bail!(Shape, "step: {name} is {}, its gradient {}", p.shape(), g.shape());
+            bail!(Shape, "step: {} is {}, its gradient {}", if name.is_empty() { "the parameter" } else { &name }, p.shape(), g.shape());
         }
         let dtype = p.dtype().accumulator();
         out.push(Param { value: p.cast(dtype), grad: g.cast(dtype) });
@@ -71,16 +60,10 @@ fn params<T: Tree>(model: &T, grads: &T) -> Result<Vec<Param>> {
 
 /// The model with new values for its parameters, in the dtypes it had.
 fn put<T: Tree>(model: &T, values: Vec<Tensor>) -> T {
-    let mut is_param = Vec::new();
-    crate::function::tree::visit(model, &mut |_, leaf| {
-        if matches!(leaf, Leaf::Tensor { .. }) {
-            is_param.push(trained(&leaf));
-        }
-    });
-    let (mut values, mut is_param) = (values.into_iter(), is_param.into_iter());
-    model.map(&mut |old| match is_param.next() {
-        Some(true) => values.next().map_or_else(|| old.clone(), |new| new.cast(old.dtype())),
-        _ => old.clone(),
+    let mut values = values.into_iter();
+    map_tensors(model, |old, frozen| match trained(old, frozen) {
+        true => values.next().expect("a value for every parameter").cast(old.dtype()),
+        false => old.clone(),
     })
 }
 

@@ -1,8 +1,7 @@
 //! Steps against the textbook recursions in f64, and what a step promises.
 
 use super::*;
-use crate::function::tree::Tree;
-use crate::{DType, ErrorKind, Result, Tensor};
+use crate::{DType, ErrorKind, Result, Tensor, Tree};
 
 const X0: [f64; 3] = [1.0, -2.0, 0.5];
 
@@ -124,7 +123,7 @@ fn frozen_integer_and_half_tensors() {
     assert_eq!(model.ids.to_vec::<i64>().unwrap(), [1; 2]);
     assert_eq!(model.half.dtype(), DType::F16);
     assert_eq!(model.half.cast(DType::F32).to_vec::<f32>().unwrap(), [0.75; 2]);
-    let state = crate::function::tree::tensors(&opt);
+    let state = crate::function::tree::leaves(&opt);
     assert!(state.iter().all(|t| t.dtype() == DType::F32));
 }
 

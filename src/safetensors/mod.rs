@@ -10,6 +10,5 @@ mod write;
 pub use read::{load, load_into, parse};
 pub use write::{save, save_map};
 
-
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Bytes to tensors.
 
 use crate::base::error::{bail, err};
+use crate::function::tree::{from_leaves, named_leaves};
 use crate::{DType, Error, ErrorKind, Result, Tensor, Tree};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -42,7 +43,7 @@ pub fn load_into<T: Tree>(path: impl AsRef<Path>, like: &T) -> Result<T> {
     let mut wrong = Vec::new();
     let mut wanted = BTreeSet::new();
     let mut found = Vec::new();
-    for (name, old) in super::write::tensors(like) {
+    for (name, old) in named_leaves(like) {
         match file.get(&name) {
             None => wrong.push(format!("{name} is missing")),
             Some(new) if new.shape() != old.shape() => wrong.push(format!("{name} is {} instead of {}", new.shape(), old.shape())),
@@ -58,9 +59,7 @@ pub fn load_into<T: Tree>(path: impl AsRef<Path>, like: &T) -> Result<T> {
     if !wrong.is_empty() {
         return Err(named(path, err!(Format, "the tensors do not fit: {}", wrong.join(", "))));
     }
-    let mut found = found.into_iter();
-    // As many were found as are asked for, in the same order.
-    Ok(like.map(&mut |old| found.next().unwrap_or_else(|| old.clone())))
+    Ok(from_leaves(like, found))
 }
 
 fn named(path: &Path, e: Error) -> Error {

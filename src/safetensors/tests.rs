@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::data::Philox;
-use crate::function::tree::Tree;
-use crate::{DType, ErrorKind, Tensor};
+use crate::{DType, ErrorKind, Tensor, Tree};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 
 use super::read::swapped;
 use crate::base::error::{bail, err};
+use crate::function::tree::named_leaves;
 use crate::{DType, Error, Result, Tensor, Tree};
 use safetensors::{Dtype, View, serialize};
 use std::borrow::Cow;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// `Io` if it cannot be written; `Argument` if two tensors have one name; what computing a tensor reports. The old file stays then.
 pub fn save<T: Tree>(path: impl AsRef<Path>, tree: &T) -> Result<()> {
     let mut map = BTreeMap::new();
-    for (name, t) in tensors(tree) {
+    for (name, t) in named_leaves(tree) {
         if let Some((name, _)) = map.insert(name.clone(), t).map(|t| (name, t)) {
             bail!(Argument, "two tensors of the tree are named {name}");
         }
@@ -35,11 +36,6 @@ pub fn save_map(path: impl AsRef<Path>, tensors: &BTreeMap<String, Tensor>) -> R
     let path = path.as_ref();
     let bytes = encode(tensors)?;
     replace(path, &bytes).map_err(|e| err!(Io, "{}: {e}", path.display()))
-}
-
-/// The tensors of a tree with their names, in the tree's order.
-pub(super) fn tensors<T: Tree>(tree: &T) -> Vec<(String, Tensor)> {
-    crate::function::tree::named_tensors(tree)
 }
 
 /// A tensor whose elements are fetched when they are written. The format's trait has no room for an error, so it is kept aside.
