@@ -6,6 +6,7 @@ pub mod backend;
 pub mod base;
 pub mod data;
 pub mod function;
+pub mod fuse;
 pub mod loops;
 pub mod plan;
 pub mod simplify;

@@ -153,6 +153,17 @@ pub enum RegionKind {
     CustomVjp(Arc<Trace>),
 }
 
+impl RegionKind {
+    /// The name in the text form.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            RegionKind::Checkpoint => "checkpoint",
+            RegionKind::CustomJvp(_) => "custom_jvp",
+            RegionKind::CustomVjp(_) => "custom_vjp",
+        }
+    }
+}
+
 /// One instruction. Shapes of elementwise operands are equal (broadcasts are explicit); see `infer` for each rule.
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -171,7 +182,7 @@ pub enum Op {
     Compare(Compare),
     /// `(mask, a, b)`: a where mask holds, else b.
     Select,
-    /// To the instruction's dtype.
+    /// To the instruction's dtype. A cast to the operand's own dtype is the identity through which no derivative flows.
     Cast,
 
     /// Over the given axes, which disappear.
