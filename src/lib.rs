@@ -8,7 +8,11 @@ pub mod data;
 pub mod function;
 pub mod fuse;
 pub mod loops;
+pub mod models;
+pub mod nn;
+pub mod optim;
 pub mod plan;
+pub mod safetensors;
 pub mod simplify;
 pub mod tensor;
 pub mod trace;
@@ -20,5 +24,7 @@ pub use tensor::{Device, Tensor, eval};
 
 /// Everything a program usually needs.
 pub mod prelude {
+    pub use crate::nn::Linear;
+    pub use crate::optim::Adam;
     pub use crate::{DType, Device, Error, Result, Tensor};
 }

@@ -23,7 +23,7 @@ impl Embedding {
     /// If `ids` does not hold integers.
     #[track_caller]
     pub fn forward(&self, ids: &Tensor) -> Tensor {
-        ids.embedding(&self.weight)
+        self.weight.embedding(ids)
     }
 }
 
