@@ -20,11 +20,12 @@ pub mod transform;
 
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
+pub use function::Tree;
 pub use tensor::{Device, Tensor, eval};
 
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::nn::Linear;
     pub use crate::optim::Adam;
-    pub use crate::{DType, Device, Error, Result, Tensor};
+    pub use crate::{DType, Device, Error, Result, Tensor, Tree};
 }

@@ -6,3 +6,7 @@
 
 pub(crate) mod graph_transform;
 mod region;
+pub mod tree;
+
+pub use lazuli_derive::Tree;
+pub use tree::Tree;
