@@ -21,11 +21,11 @@ pub mod transform;
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
 pub use function::Tree;
-pub use tensor::{Device, Tensor, eval};
+pub use tensor::{Device, NewAxis, Number, Operand, PadMode, ScatterReduce, SliceItem, Tensor, eval};
 
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::nn::Linear;
     pub use crate::optim::Adam;
-    pub use crate::{DType, Device, Error, Result, Tensor, Tree};
+    pub use crate::{DType, Device, Error, Result, Tensor, Tree, catch, s, tensor};
 }
