@@ -180,11 +180,8 @@ impl fmt::Debug for Tensor {
         }
         let text = {
             let owner = graph::owner();
-            let walk = graph::walk(&owner, std::iter::once(&*self.0), Through::Unevaluated);
-            import::import(&owner, &walk, Through::Unevaluated).map(|mut t| {
-                t.trace.outputs = walk.order.last().and_then(|_| t.values.last().copied()).into_iter().collect();
-                t.trace.to_string()
-            })
+            let walk = graph::walk(&owner, std::iter::once(&self.0), Through::Unevaluated);
+            import::import(&owner, &walk, Through::Unevaluated, std::iter::once(&self.0)).map(|t| t.trace.to_string())
         };
         match text {
             Ok(text) if text.len() > TEXT_LIMIT => {

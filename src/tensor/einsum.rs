@@ -176,7 +176,8 @@ fn sum_out(t: Term, keep: &[Label]) -> Term {
 /// The product of two terms, summed over what is not kept.
 #[track_caller]
 fn contract(a: Term, b: Term, keep: &[Label]) -> Result<Term> {
-    let both = |x: &Term, y: &Term| -> Vec<Label> { x.labels.iter().copied().filter(|l| keep.contains(l) || y.labels.contains(l)).collect() };
+    let both =
+        |x: &Term, y: &Term| -> Vec<Label> { x.labels.iter().copied().filter(|l| keep.contains(l) || y.labels.contains(l)).collect() };
     let (ka, kb) = (both(&a, &b), both(&b, &a));
     let (a, b) = (sum_out(a, &ka), sum_out(b, &kb));
     let extent = |t: &Term, l: Label| t.labels.iter().position(|m| *m == l).map_or(1, |i| t.x.shape()[i]);

@@ -18,7 +18,8 @@ impl Tensor {
         pass_poison!(self, rhs);
         let (a, b) = or_poison!(same_dtype("matmul", self, rhs));
         let (sa, sb) = (a.shape().clone(), b.shape().clone());
-        let wrong = || err!(Shape, "matmul: shapes {sa} and {sb} do not fit: the last axis of the left must be the last but one of the right");
+        let wrong =
+            || err!(Shape, "matmul: shapes {sa} and {sb} do not fit: the last axis of the left must be the last but one of the right");
         match (sa.rank(), sb.rank()) {
             (0, _) | (_, 0) => slip_now!(Shape, "matmul: shapes {sa} and {sb}: a 0-d operand is no matrix (use *)"),
             (1, 1) => {

@@ -604,11 +604,7 @@ impl Tensor {
         }
         let _on = self.device().enter();
         let (n, m) = (self.shape()[r - 2], self.shape()[r - 1]);
-        if lower {
-            self.keep_where(&Tensor::lower_mask(n, m, k), 0.0)
-        } else {
-            self.replace(&Tensor::lower_mask(n, m, k - 1), 0.0)
-        }
+        if lower { self.keep_where(&Tensor::lower_mask(n, m, k), 0.0) } else { self.replace(&Tensor::lower_mask(n, m, k - 1), 0.0) }
     }
 
     /// Coordinates on a grid from vectors: tensor i varies along axis i (`"ij"`), or with the first two axes swapped (`"xy"`).

@@ -18,7 +18,11 @@ pub struct SliceItem(Item);
 #[derive(Clone, Debug)]
 enum Item {
     Index(isize),
-    Range { start: Option<isize>, end: Option<isize>, step: isize },
+    Range {
+        start: Option<isize>,
+        end: Option<isize>,
+        step: isize,
+    },
     /// A bare `..`.
     Rest,
     NewAxis,
@@ -359,8 +363,7 @@ impl Tensor {
         pass_poison!(places);
         let updates = value.broadcast_to(places.shape());
         pass_poison!(updates);
-        let scattered =
-            Tensor::record(Op::Scatter(mode, 0), &[&self.flatten_all(), &places.flatten_all(), &updates.flatten_all()]);
+        let scattered = Tensor::record(Op::Scatter(mode, 0), &[&self.flatten_all(), &places.flatten_all(), &updates.flatten_all()]);
         scattered.reshape_shape(self.shape())
     }
 
@@ -407,7 +410,11 @@ impl Tensor {
     /// The row-major positions of true elements of a Bool tensor.
     fn true_places(&self, op: &str) -> Result<Vec<usize>> {
         let bytes = self.to_bytes().map_err(|e| {
-            err!(Argument, "{op} needs the values, because the result's shape depends on them: {} (use where_ to keep the shape)", e.message())
+            err!(
+                Argument,
+                "{op} needs the values, because the result's shape depends on them: {} (use where_ to keep the shape)",
+                e.message()
+            )
         })?;
         Ok(bytes.iter().enumerate().filter(|(_, b)| **b != 0).map(|(i, _)| i).collect())
     }
