@@ -4,10 +4,15 @@ extern crate self as lazuli;
 
 pub mod backend;
 pub mod base;
+pub mod data;
 pub mod function;
 pub mod fuse;
 pub mod loops;
+pub mod models;
+pub mod nn;
+pub mod optim;
 pub mod plan;
+pub mod safetensors;
 pub mod simplify;
 pub mod tensor;
 pub mod trace;
@@ -22,5 +27,7 @@ pub use tensor::{Device, NewAxis, Number, Operand, PadMode, ScatterReduce, Slice
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::function::{checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
+    pub use crate::nn::Linear;
+    pub use crate::optim::Adam;
     pub use crate::{DType, Device, Error, Result, Tensor, Tree, catch, s, tensor};
 }
