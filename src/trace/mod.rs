@@ -13,6 +13,8 @@
 //!    operands, regions nested 32 deep. So no pass needs checked arithmetic on extents.
 
 pub mod elementwise;
+#[doc(hidden)]
+pub mod generate;
 pub mod graph;
 pub mod import;
 pub mod infer;

@@ -9,7 +9,7 @@ use crate::trace::op::{ConvSpec, Op, Reduce, ScatterMode};
 use crate::trace::scalar::{eval_binary, eval_cast, eval_compare, eval_unary, philox};
 
 /// The value of a verified instruction. Inputs, parameters and regions are the caller's.
-pub(super) fn eval(inst: &Inst, args: &[&HostTensor]) -> Result<HostTensor> {
+pub(in crate::trace) fn eval(inst: &Inst, args: &[&HostTensor]) -> Result<HostTensor> {
     let (dtype, shape) = (inst.dtype, inst.shape.clone());
     let n = shape.numel();
     let map = |f: &dyn Fn(usize) -> Scalar| HostTensor::from_scalars(dtype, inst.shape.clone(), (0..n).map(f));

@@ -123,6 +123,8 @@ fn rule(t: &mut Trace, inst: &Inst, v: ValueId, d: &Tangents) -> Option<ValueId>
             let b = or_zeros(t, d[2], x[2]);
             Some(t.select(x[0], a, b))
         }
+        // A cast to its own dtype is how a user's `detach` is recorded: nothing flows through it.
+        Op::Cast if t.dtype(inst.args[0]) == inst.dtype => None,
         Op::Cast => Some(t.cast(d[0]?, inst.dtype)),
         Op::Reduce(kind, axes) => {
             let axes: SmallVec<[usize; 8]> = axes.iter().map(|&a| a as usize).collect();
