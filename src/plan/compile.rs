@@ -60,7 +60,7 @@ pub fn lower(trace: &Trace, fusing: bool) -> Result<Lowering> {
     #[cfg(debug_assertions)]
     crate::trace::verify::verify(trace)?;
     let simplified = simplify::simplify(trace);
-    super::debug("trace", || simplified.insts.len().to_string());
+    super::debug("trace", || simplified.to_string());
     let Fused { trace, launches, outputs, refusals } = fuse::fuse(&simplified, fusing)?;
     let refusals = refusals
         .into_iter()
@@ -73,8 +73,10 @@ pub fn lower(trace: &Trace, fusing: bool) -> Result<Lowering> {
         .collect();
     let laid = memory::lay_out(&trace, launches, &outputs)?;
     super::debug("fuse", || {
-        laid.schedule.launches.iter().flat_map(|l| &l.instances).map(|i| format!("{:?}", i.kernel)).collect::<Vec<_>>().join("\n")
+        laid.schedule.launches.iter().flat_map(|l| &l.instances).map(|i| i.kernel.to_string()).collect::<Vec<_>>().join("\n")
     });
+    #[cfg(debug_assertions)]
+    crate::loops::verify::verify_schedule(&laid.schedule)?;
     Ok(Lowering { simplified, schedule: laid.schedule, results: laid.results, refusals, live_bytes: laid.live_bytes })
 }
 
@@ -103,4 +105,36 @@ fn check_size(t: &Trace) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Runs a whole trace on the CPU device without the plan cache: for tests and tools that start from a trace and not from tensors.
+///
+/// # Errors
+/// As evaluating tensors.
+pub fn run_trace(
+    t: &Trace,
+    inputs: &[crate::trace::interp::HostTensor],
+    params: &[crate::base::Scalar],
+    fusing: bool,
+) -> Result<Vec<crate::trace::interp::HostTensor>> {
+    use crate::trace::interp::HostTensor;
+    check_size(t)?;
+    let l = lower(t, fusing)?;
+    let device = backend::of(crate::base::DeviceId(0));
+    let exe = device.prepare(&l.schedule)?;
+    let leaves = inputs.iter().map(|h| device.upload(&h.to_bytes())).collect::<Result<Vec<_>>>()?;
+    let outs = device.run(&*exe, &leaves, params)?;
+    l.results
+        .iter()
+        .zip(&t.outputs)
+        .map(|(r, &o)| {
+            let (dtype, shape) = (t.dtype(o), t.shape(o).clone());
+            let mut bytes = vec![0; shape.numel() * dtype.size()];
+            match *r {
+                PlanResult::Output(i) => device.download(&*outs[i as usize], &mut bytes)?,
+                PlanResult::Leaf(i) => device.download(&*leaves[i as usize], &mut bytes)?,
+            }
+            HostTensor::from_bytes(dtype, shape, &bytes)
+        })
+        .collect()
 }

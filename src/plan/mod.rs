@@ -8,12 +8,12 @@
 //! results depend on the key, the leaves and the parameters alone.
 
 mod cache;
-mod compile;
+pub(crate) mod compile;
 mod explain;
 mod memory;
 mod stats;
 
-pub use compile::{Plan, PlanResult};
+pub use compile::{Plan, PlanResult, run_trace};
 pub use explain::{Report, ReportKernel, explain};
 pub use stats::{Stats, stats};
 
