@@ -58,7 +58,12 @@ fn run(args: &Args) -> Result<()> {
     let &[_, height, width] = &data.train.input_shape()[..] else { unreachable!("images have a height and a width") };
     let classes = data.classes()?;
     println!("device  {}", args.device.describe());
-    println!("data    {} training and {} test images of {height}x{width}, {classes} classes: {}", data.train.len(), data.test.len(), args.data.display());
+    println!(
+        "data    {} training and {} test images of {height}x{width}, {classes} classes: {}",
+        data.train.len(),
+        data.test.len(),
+        args.data.display()
+    );
     match args.model {
         args::Model::Mlp => train(args, &data, Mlp::new(&[height * width, 128, classes])),
         args::Model::Cnn => train(args, &data, Cnn::new([height, width], classes)),
@@ -70,7 +75,14 @@ fn train<M: Classifier>(args: &Args, data: &Mnist, mut model: M) -> Result<()> {
         model = lazuli::safetensors::load_into(path, &model)?;
         println!("loaded  {}", path.display());
     }
-    println!("model   {}, {} parameters; batches of {}, learning rate {}, seed {}\n", args.model, count(&model), args.batch, args.lr, args.seed);
+    println!(
+        "model   {}, {} parameters; batches of {}, learning rate {}, seed {}\n",
+        args.model,
+        count(&model),
+        args.batch,
+        args.lr,
+        args.seed
+    );
     let mut opt = Adam::new(args.lr);
     let mut report = Report::new();
     for epoch in 1..=args.epochs {

@@ -136,7 +136,8 @@ impl Idx {
             bail!(Format, "the header asks for more than {} GiB: extents {extents:?} of {element:?}", MAX_BYTES >> 30);
         };
         let header = 4 + 4 * axes as u64;
-        let wrong = |got: &str| err!(Format, "the header promises {size} bytes of data (extents {extents:?} of {element:?}), the file has {got}");
+        let wrong =
+            |got: &str| err!(Format, "the header promises {size} bytes of data (extents {extents:?} of {element:?}), the file has {got}");
         if header + size > limit {
             let got = if exact { (limit - header.min(limit)).to_string() } else { "fewer: it is cut short or damaged".into() };
             return Err(wrong(&got));

@@ -97,7 +97,9 @@ impl BatchNorm {
         let y = x.batch_norm(&mean, &var, Some(&self.weight), Some(&self.bias), self.eps);
         let n = x.numel() / self.weight.numel().max(1);
         let unbiased = n as f64 / n.saturating_sub(1).max(1) as f64;
-        let blend = |old: &Tensor, new: &Tensor, scale: f64| (old * (1.0 - self.momentum) + new.detach() * (self.momentum * scale)).cast(old.dtype());
+        let blend = |old: &Tensor, new: &Tensor, scale: f64| {
+            (old * (1.0 - self.momentum) + new.detach() * (self.momentum * scale)).cast(old.dtype())
+        };
         let stats = BatchStats { mean: blend(&self.running_mean, &mean, 1.0), var: blend(&self.running_var, &var, unbiased) };
         (y, stats)
     }

@@ -30,7 +30,8 @@ fn first_values_are_kaiming_uniform_and_seeded() {
 
 #[test]
 fn linear_by_hand() {
-    let layer = Linear { weight: Tensor::from_vec(vec![1f32, 2., 3., 4., 5., 6.], [2, 3]), bias: Some(Tensor::from_vec(vec![10f32, 20.], [2])) };
+    let layer =
+        Linear { weight: Tensor::from_vec(vec![1f32, 2., 3., 4., 5., 6.], [2, 3]), bias: Some(Tensor::from_vec(vec![10f32, 20.], [2])) };
     let x = Tensor::from_vec(vec![1f32, 0., -1.], [1, 3]);
     close(&layer.forward(&x), &[8.0, 18.0]);
     close(&layer.bias(false).forward(&x), &[-2.0, -2.0]);

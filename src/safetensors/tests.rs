@@ -63,7 +63,9 @@ fn every_dtype_there_and_back() {
 
 #[test]
 fn types_without_counterpart() {
-    let one = |dtype: &str, data: &[u8]| parse(&file(&format!(r#"{{"a":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{}]}}}}"#, data.len()), data));
+    let one = |dtype: &str, data: &[u8]| {
+        parse(&file(&format!(r#"{{"a":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{}]}}}}"#, data.len()), data))
+    };
     let first = |r: crate::Result<BTreeMap<String, Tensor>>| r.unwrap()["a"].clone();
     assert_eq!(first(one("I8", &[0xff])).to_vec::<i32>().unwrap(), [-1]);
     assert_eq!(first(one("I16", &[0xfe, 0xff])).to_vec::<i32>().unwrap(), [-2]);
