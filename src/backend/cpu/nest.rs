@@ -422,6 +422,7 @@ impl<'k> Analysis<'k> {
             };
             self.level[x] = level;
         }
+        self.value_walks();
         for p in 0..self.k.passes.len() {
             let mut paths = SmallVec::new();
             for s in 0..self.k.passes[p].stores.len() {
@@ -506,11 +507,44 @@ impl<'k> Analysis<'k> {
         (self.nest.walks.len() - 1) as u16
     }
 
-    /// The walk that gives the affine part of index `i` as numbers.
-    pub fn iota_walk(&mut self, i: usize) -> u16 {
-        if self.iota[i] == NO_LINE {
-            self.iota[i] = self.add_walk(smallvec![self.line_of[i]], true, SmallVec::new());
+    /// Adds the walks of all indices that may be wanted as numbers: here, and not in the compiler, so that a cached program finds them.
+    fn value_walks(&mut self) {
+        let ne = self.k.exprs.len();
+        let mut wanted: Vec<IndexId> = Vec::new();
+        for at in 0..self.order.len() {
+            let x = self.order[at] as usize;
+            if x >= ne {
+                if let Index::Div(y, _) | Index::Mod(y, _) = self.k.indices[x - ne] {
+                    wanted.push(y);
+                }
+                continue;
+            }
+            match &self.k.exprs[x].kind {
+                ExprKind::Index(i) | ExprKind::Random(_, _, i) => wanted.push(*i),
+                ExprKind::Load { index, mask, .. } if self.paths[x] == Path::Indexed => {
+                    wanted.push(*index);
+                    wanted.extend(mask.iter().map(|b| b.index));
+                }
+                ExprKind::InBounds(mask) if self.paths[x] == Path::Indexed => wanted.extend(mask.iter().map(|b| b.index)),
+                _ => {}
+            }
         }
+        for p in &self.k.passes {
+            for s in &p.stores {
+                wanted.push(s.index);
+                wanted.extend(s.valid.map(|b| b.index));
+            }
+        }
+        for i in wanted {
+            let i = i.index();
+            if self.line_of[i] != NO_LINE && self.iota[i] == NO_LINE {
+                self.iota[i] = self.add_walk(smallvec![self.line_of[i]], true, SmallVec::new());
+            }
+        }
+    }
+
+    /// The walk that gives the affine part of index `i` as numbers.
+    pub fn iota_walk(&self, i: usize) -> u16 {
         self.iota[i]
     }
 }
