@@ -6,14 +6,21 @@
 //! Rules of a trace (checked by [`verify`]):
 //! 1. operands come before their users; inputs and params are numbered in order;
 //! 2. every instruction has the type [`infer`] gives it; elementwise operands have equal shapes, broadcasts are explicit;
-//! 3. a region is read only through `Output`, and its body has no params;
-//! 4. a constant is a value of its dtype.
+//! 3. a region is read only through `Output`, and its body has no params; a custom rule takes and yields what
+//!    [`RegionKind`] says, and has no params either;
+//! 4. a constant is a value of its dtype;
+//! 5. sizes are sane: at most 64 axes, nonzero extents whose product is below 2^47, paddings and steps below that, 65,536
+//!    operands, regions nested 32 deep. So no pass needs checked arithmetic on extents.
 
 pub mod elementwise;
+pub mod graph;
+pub mod import;
 pub mod infer;
 pub mod interp;
 pub mod ir;
+pub mod key;
 pub mod op;
+pub mod scalar;
 pub mod text;
 pub mod verify;
 

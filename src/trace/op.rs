@@ -153,6 +153,17 @@ pub enum RegionKind {
     CustomVjp(Arc<Trace>),
 }
 
+impl RegionKind {
+    /// The name in the text form.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            RegionKind::Checkpoint => "checkpoint",
+            RegionKind::CustomJvp(_) => "custom_jvp",
+            RegionKind::CustomVjp(_) => "custom_vjp",
+        }
+    }
+}
+
 /// One instruction. Shapes of elementwise operands are equal (broadcasts are explicit); see `infer` for each rule.
 #[derive(Clone, Debug)]
 pub enum Op {
