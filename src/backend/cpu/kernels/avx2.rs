@@ -188,11 +188,6 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepi32_ps(a) }
     }
     #[inline(always)]
-    fn to_i(self, a: __m256) -> __m256i {
-        // SAFETY: the token proves that the instructions exist.
-        unsafe { _mm256_cvttps_epi32(a) }
-    }
-    #[inline(always)]
     fn add_i(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the token proves that the instructions exist.
         unsafe { _mm256_add_epi32(a, b) }

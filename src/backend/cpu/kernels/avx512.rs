@@ -179,11 +179,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtepi32_ps(a) }
     }
     #[inline(always)]
-    fn to_i(self, a: __m512) -> __m512i {
-        // SAFETY: the token proves that the instructions exist.
-        unsafe { _mm512_cvttps_epi32(a) }
-    }
-    #[inline(always)]
     fn add_i(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the token proves that the instructions exist.
         unsafe { _mm512_add_epi32(a, b) }

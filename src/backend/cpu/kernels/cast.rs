@@ -18,7 +18,7 @@ pub(super) fn f32_to_f16(x: f32) -> u16 {
 }
 
 /// A conversion between f32 and a 16-bit type.
-trait Half {
+pub(super) trait Half {
     /// # Safety
     /// `p` is valid for reading `LANES` words.
     unsafe fn load<S: Simd>(s: S, p: *const u16) -> S::F;

@@ -10,7 +10,7 @@ pub(super) fn pow<S: Simd>(s: S, x: S::F, y: S::F) -> S::F {
     let a = s.abs(x);
 
     // a = 2^k m, m in [sqrt 1/2, sqrt 2]; log2 m by the series of atanh in (m - 1) / (m + 1).
-    let (k, m, _) = reduce_log(s, a);
+    let (k, m) = reduce_log(s, a, true);
     let (dm, done) = (s.widen(m), s.splat_d(1.0));
     let z = s.div_d(s.sub_d(dm, done), s.add_d(dm, done));
     let u = s.mul_d(z, z);

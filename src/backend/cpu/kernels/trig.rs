@@ -19,15 +19,15 @@ fn sin_quarter<S: Simd>(s: S, x: S::F, quarter: i32) -> S::F {
     let t = s.fma(x, s.splat(FRAC_2_PI), s.splat(MAGIC));
     let n = s.sub(t, s.splat(MAGIC));
     // The first difference is exact: both terms are multiples of 2^-23 (or of x's last place, for small x) and nearly cancel.
-    let r = s.fnma(n, s.splat(PIO2[0]), x);
-    let r = s.fnma(n, s.splat(PIO2[1]), r);
-    let r = s.fnma(n, s.splat(PIO2[2]), r);
+    let r = s.fma(n, s.splat(-PIO2[0]), x);
+    let r = s.fma(n, s.splat(-PIO2[1]), r);
+    let r = s.fma(n, s.splat(-PIO2[2]), r);
     let u = s.mul(r, r);
     // (sin r - r) / r^3 and (cos r - 1 + r^2/2) / r^4 of r^2, |r| <= 0.8
     let p = s.poly(u, [-1.666665375e-01, 8.332090452e-03, -1.950524020e-04]);
     let q = s.poly(u, [4.166664556e-02, -1.388725126e-03, 2.442492405e-05]);
     let sin = s.mad(s.mul(u, r), p, r);
-    let cos = s.mad(s.mul(u, u), q, s.fnma(s.splat(0.5), u, s.splat(1.0)));
+    let cos = s.mad(s.mul(u, u), q, s.mad(u, s.splat(-0.5), s.splat(1.0)));
     // The quadrant is in the low bits of t's pattern.
     let i = s.add_i(s.bits(t), s.splat_i(quarter));
     let even = s.eq_i(s.and_i(i, s.splat_i(1)), s.splat_i(0));
@@ -138,13 +138,18 @@ fn asin_reduce<S: Simd>(s: S, a: S::F) -> (S::M, S::F, S::F) {
     (large, s.select(large, s.sqrt(half), a), s.select(large, half, s.mul(a, a)))
 }
 
+/// pi/2 - 2 (z + d), with d small: the error of a rounded z + d would count double.
+#[inline(always)]
+fn complement<S: Simd>(s: S, z: S::F, d: S::F) -> S::F {
+    s.sub(s.fma(z, s.splat(-2.0), s.splat(FRAC_PI_2)), s.sub(s.add(d, d), s.splat(PIO2_LO)))
+}
+
 #[inline(always)]
 pub(super) fn asin<S: Simd>(s: S, x: S::F) -> S::F {
     let a = s.abs(x);
     let (large, z, u) = asin_reduce(s, a);
-    let y = s.mad(s.mul(u, z), asin_poly(s, u), z);
-    let y = s.select(large, from_const(s, FRAC_PI_2, PIO2_LO, s.add(y, y)), y);
-    s.copysign(y, x)
+    let d = s.mul(s.mul(u, z), asin_poly(s, u));
+    s.copysign(s.select(large, complement(s, z, d), s.add(z, d)), x)
 }
 
 #[inline(always)]
