@@ -169,7 +169,7 @@ impl Simd for Avx512 {
         unsafe { _mm512_castps_si512(a) }
     }
     #[inline(always)]
-    fn from_bits(self, a: __m512i) -> __m512 {
+    fn float(self, a: __m512i) -> __m512 {
         // SAFETY: the token proves that the instructions exist.
         unsafe { _mm512_castsi512_ps(a) }
     }

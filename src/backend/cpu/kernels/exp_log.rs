@@ -3,6 +3,9 @@
 //! Polynomials are minimax fits (Remez) in the stated form and interval; together with the rounding of each step every function stays
 //! within 2 ulp, subnormal arguments and results included.
 
+// Coefficients are printed to nine digits, which name an f32 whoever reads them.
+#![allow(clippy::excessive_precision, clippy::approx_constant)]
+
 use super::simd::Simd;
 use std::f32::consts::LOG2_E;
 
@@ -32,13 +35,13 @@ fn magic_int<S: Simd>(s: S, t: S::F) -> S::I {
 /// 2^n for -126 <= n <= 127.
 #[inline(always)]
 fn pow2<S: Simd>(s: S, n: S::I) -> S::F {
-    s.from_bits(s.shl(s.add_i(n, s.splat_i(127)), 23))
+    s.float(s.shl(s.add_i(n, s.splat_i(127)), 23))
 }
 
 /// y * 2^n for y near 1 and the n in `t`, a sum with [`MAGIC`], where the result is surely normal. (The shift drops the bits of the sum.)
 #[inline(always)]
 fn scale_normal<S: Simd>(s: S, y: S::F, t: S::F) -> S::F {
-    s.from_bits(s.add_i(s.bits(y), s.shl(s.bits(t), 23)))
+    s.float(s.add_i(s.bits(y), s.shl(s.bits(t), 23)))
 }
 
 /// y * 2^n for |n| <= 252 and y near 1, rounded once. Two factors, because 2^n alone may be no normal float; the first product is exact.
@@ -107,7 +110,7 @@ pub(super) fn expm1<S: Simd>(s: S, x: S::F) -> S::F {
     let q = s.poly(r, [5.000000000e-01, 1.666666567e-01, 4.166635871e-02, 8.333389647e-03, 1.394082326e-03, 1.984589180e-04]);
     let p = s.mad(s.mul(r, r), q, r);
     // Half the result, so that 2^n stays finite where e^x - 1 still is: 2^(n-1) p + (2^(n-1) - 1/2).
-    let h = s.from_bits(s.shl(s.add_i(s.bits(t), s.splat_i(126)), 23));
+    let h = s.float(s.shl(s.add_i(s.bits(t), s.splat_i(126)), 23));
     let y = s.fma(h, p, s.sub(h, s.splat(0.5)));
     // Halving would drop bits of a subnormal.
     let tiny = s.mad(s.mul(x, s.splat(0.5)), x, x);
@@ -153,7 +156,7 @@ pub(super) fn cosh<S: Simd>(s: S, x: S::F) -> S::F {
 fn reduce_normal<S: Simd>(s: S, x: S::F) -> (S::I, S::F) {
     const SQRT_HALF: i32 = 0x3f35_04f3;
     let i = s.sub_i(s.bits(x), s.splat_i(SQRT_HALF));
-    let m = s.from_bits(s.add_i(s.and_i(i, s.splat_i(0x007f_ffff)), s.splat_i(SQRT_HALF)));
+    let m = s.float(s.add_i(s.and_i(i, s.splat_i(0x007f_ffff)), s.splat_i(SQRT_HALF)));
     (s.sar(i, 23), m)
 }
 
@@ -248,7 +251,7 @@ pub(super) fn log1p<S: Simd>(s: S, x: S::F) -> S::F {
     let u = s.add(x, one);
     let (k, m) = reduce_normal(s, u);
     // (1 + x) 2^-k - 1 without the rounding of 1 + x.
-    let p = s.from_bits(s.shl(s.sub_i(s.splat_i(127), k), 23));
+    let p = s.float(s.shl(s.sub_i(s.splat_i(127), k), 23));
     let f = s.fma(x, p, s.sub(p, one));
     let kf = s.to_f(k);
     // From 2^60 on the rounding does not matter, and 2^-k may be subnormal.

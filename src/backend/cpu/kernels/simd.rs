@@ -78,7 +78,8 @@ pub(super) trait Simd: Copy {
     fn round(self, a: Self::F) -> Self::F;
 
     fn bits(self, a: Self::F) -> Self::I;
-    fn from_bits(self, a: Self::I) -> Self::F;
+    /// The inverse of `bits`.
+    fn float(self, a: Self::I) -> Self::F;
     /// Nearest f32 of each integer.
     fn to_f(self, a: Self::I) -> Self::F;
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
@@ -126,11 +127,11 @@ pub(super) trait Simd: Copy {
 
     #[inline(always)]
     fn abs(self, a: Self::F) -> Self::F {
-        self.from_bits(self.and_i(self.bits(a), self.splat_i(0x7fff_ffff)))
+        self.float(self.and_i(self.bits(a), self.splat_i(0x7fff_ffff)))
     }
     #[inline(always)]
     fn neg(self, a: Self::F) -> Self::F {
-        self.from_bits(self.xor_i(self.bits(a), self.splat_i(i32::MIN)))
+        self.float(self.xor_i(self.bits(a), self.splat_i(i32::MIN)))
     }
     /// Whether rare cases need care. Plain code always takes it, without a branch that would keep its loop from being vectorised.
     #[inline(always)]
@@ -140,12 +141,12 @@ pub(super) trait Simd: Copy {
     /// -0.0 where the sign bit is set, else 0.0.
     #[inline(always)]
     fn sign_bit(self, a: Self::F) -> Self::F {
-        self.from_bits(self.and_i(self.bits(a), self.splat_i(i32::MIN)))
+        self.float(self.and_i(self.bits(a), self.splat_i(i32::MIN)))
     }
     /// The magnitude of `a` with the sign bit of `sign`.
     #[inline(always)]
     fn copysign(self, a: Self::F, sign: Self::F) -> Self::F {
-        self.from_bits(self.or_i(self.bits(self.abs(a)), self.bits(self.sign_bit(sign))))
+        self.float(self.or_i(self.bits(self.abs(a)), self.bits(self.sign_bit(sign))))
     }
     /// The polynomial with these coefficients, constant term first, by Horner's rule.
     #[inline(always)]
@@ -308,7 +309,7 @@ impl Simd for Plain {
         a.to_bits() as i32
     }
     #[inline(always)]
-    fn from_bits(self, a: i32) -> f32 {
+    fn float(self, a: i32) -> f32 {
         f32::from_bits(a as u32)
     }
     #[inline(always)]

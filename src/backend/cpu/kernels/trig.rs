@@ -1,8 +1,11 @@
 //! Sine, cosine, tangent and the inverse functions of f32 vectors.
 
+// Coefficients are printed to nine digits, which name an f32 whoever reads them.
+#![allow(clippy::excessive_precision, clippy::approx_constant)]
+
 use super::exp_log::MAGIC;
 use super::simd::Simd;
-use std::f32::consts::{FRAC_2_PI, FRAC_PI_2, PI};
+use std::f32::consts::{FRAC_2_PI, FRAC_PI_2, FRAC_PI_4, PI};
 
 /// Up to here three f32 parts of pi/2 reduce an argument to full precision; beyond, the library's f64 functions do, lane by lane.
 pub(super) const REDUCIBLE: f32 = 65536.0;
@@ -32,7 +35,7 @@ fn sin_quarter<S: Simd>(s: S, x: S::F, quarter: i32) -> S::F {
     let i = s.add_i(s.bits(t), s.splat_i(quarter));
     let even = s.eq_i(s.and_i(i, s.splat_i(1)), s.splat_i(0));
     let flip = s.shl(s.and_i(i, s.splat_i(2)), 30);
-    s.from_bits(s.xor_i(s.bits(s.select(even, sin, cos)), flip))
+    s.float(s.xor_i(s.bits(s.select(even, sin, cos)), flip))
 }
 
 #[inline(always)]
@@ -138,10 +141,11 @@ fn asin_reduce<S: Simd>(s: S, a: S::F) -> (S::M, S::F, S::F) {
     (large, s.select(large, s.sqrt(half), a), s.select(large, half, s.mul(a, a)))
 }
 
-/// pi/2 - 2 (z + d), with d small: the error of a rounded z + d would count double.
+/// pi/2 - 2 (z + d), with d small: the error of a rounded z + d would count double, and only the last sum may be as large as the result.
 #[inline(always)]
 fn complement<S: Simd>(s: S, z: S::F, d: S::F) -> S::F {
-    s.sub(s.fma(z, s.splat(-2.0), s.splat(FRAC_PI_2)), s.sub(s.add(d, d), s.splat(PIO2_LO)))
+    let rest = s.sub(s.sub(s.add(d, d), s.splat(PIO2_LO)), s.fma(z, s.splat(-2.0), s.splat(FRAC_PI_4)));
+    s.sub(s.splat(FRAC_PI_4), rest)
 }
 
 #[inline(always)]

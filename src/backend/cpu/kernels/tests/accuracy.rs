@@ -24,7 +24,9 @@ fn ulps(r: f32, y: f64) -> f64 {
     (r - y).abs() / 2f64.powi(exponent - 23)
 }
 
-const FUNCTIONS: &[(Unary, fn(f64) -> f64)] = &[
+type Function = (Unary, fn(f64) -> f64);
+
+const FUNCTIONS: &[Function] = &[
     (Unary::Recip, |x| 1.0 / x),
     (Unary::Sqrt, f64::sqrt),
     (Unary::Rsqrt, |x| 1.0 / x.sqrt()),
@@ -133,8 +135,10 @@ fn worst_binary(isa: Isa, op: Binary, f: fn(f64, f64) -> f64, x: &[f32], y: &[f3
     worst
 }
 
-/// fmod is exact, so any error is one too much.
-const PAIRED: &[(Binary, fn(f64, f64) -> f64, f64)] =
+type Paired = (Binary, fn(f64, f64) -> f64, f64);
+
+/// With the greatest error allowed: division and fmod are exact.
+const PAIRED: &[Paired] =
     &[(Binary::Pow, f64::powf, 2.0), (Binary::Atan2, f64::atan2, 2.0), (Binary::Rem, |x, y| x % y, 0.0), (Binary::Div, |x, y| x / y, 0.5)];
 
 #[test]

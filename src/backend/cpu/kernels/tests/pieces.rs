@@ -1,5 +1,7 @@
 //! Reductions, argument searches, moves and random bits.
 
+#![allow(clippy::needless_range_loop)]
+
 use super::super::arg::{ArgState, arg_extreme_for, arg_lanes_for};
 use super::super::{ACC_LANES, Reduction, Scalars, TileOp, lookup_for, moves, philox, reduce};
 use super::{Rng, isas};
@@ -157,7 +159,7 @@ fn argument_of_the_extreme() {
                     let lanes = arg_lanes_for(isa, max, DType::F32).unwrap();
                     let (mut values, mut indices) = (vec![0f32; 21], vec![-1i64; 21]);
                     for (k, &v) in x.iter().enumerate() {
-                        let row = vec![v; 21];
+                        let row = [v; 21];
                         // SAFETY: all have 21 elements.
                         unsafe { lanes(values.as_mut_ptr().cast(), indices.as_mut_ptr(), row.as_ptr().cast(), k as i64, 21) };
                     }
@@ -166,7 +168,7 @@ fn argument_of_the_extreme() {
             }
         }
         for (dtype, row, want) in [
-            (DType::I64, vec![3, i64::MIN, 9, 9].iter().flat_map(|x: &i64| x.to_ne_bytes()).collect::<Vec<u8>>(), [2, 1]),
+            (DType::I64, [3, i64::MIN, 9, 9].iter().flat_map(|x: &i64| x.to_ne_bytes()).collect::<Vec<u8>>(), [2, 1]),
             (DType::Bool, vec![0, 1, 1, 0], [1, 0]),
             (DType::U32, [5u32, u32::MAX, 0].iter().flat_map(|x| x.to_ne_bytes()).collect(), [1, 2]),
         ] {
@@ -191,7 +193,7 @@ fn argument_of_the_extreme() {
 
 #[test]
 fn moves_move() {
-    let src: Vec<u64> = (0..4096).map(|i| i * 0x0101_0101_0101_0101 ^ (i << 40)).collect();
+    let src: Vec<u64> = (0..4096).map(|i| (i * 0x0101_0101_0101_0101) ^ (i << 40)).collect();
     for size in [1usize, 2, 4, 8] {
         let at = |p: &[u64], i: usize| -> u64 {
             // SAFETY: i is within the data.
