@@ -45,7 +45,7 @@ pub type ArgFn = unsafe fn(state: &mut ArgState, a: *const u8, base: i64, n: usi
 pub type ArgLanesFn = unsafe fn(values: *mut u8, indices: *mut i64, a: *const u8, index: i64, n: usize);
 
 /// An element type: NaN test and order.
-trait Arg: Copy + PartialOrd + Default {
+pub(super) trait Arg: Copy + PartialOrd + Default {
     #[inline(always)]
     #[allow(clippy::eq_op)]
     fn is_nan(self) -> bool {

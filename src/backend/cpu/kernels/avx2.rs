@@ -178,7 +178,7 @@ impl Simd for Avx2 {
         unsafe { _mm256_castps_si256(a) }
     }
     #[inline(always)]
-    fn from_bits(self, a: __m256i) -> __m256 {
+    fn float(self, a: __m256i) -> __m256 {
         // SAFETY: the token proves that the instructions exist.
         unsafe { _mm256_castsi256_ps(a) }
     }
@@ -186,11 +186,6 @@ impl Simd for Avx2 {
     fn to_f(self, a: __m256i) -> __m256 {
         // SAFETY: the token proves that the instructions exist.
         unsafe { _mm256_cvtepi32_ps(a) }
-    }
-    #[inline(always)]
-    fn to_i(self, a: __m256) -> __m256i {
-        // SAFETY: the token proves that the instructions exist.
-        unsafe { _mm256_cvttps_epi32(a) }
     }
     #[inline(always)]
     fn add_i(self, a: __m256i, b: __m256i) -> __m256i {

@@ -169,7 +169,7 @@ impl Simd for Avx512 {
         unsafe { _mm512_castps_si512(a) }
     }
     #[inline(always)]
-    fn from_bits(self, a: __m512i) -> __m512 {
+    fn float(self, a: __m512i) -> __m512 {
         // SAFETY: the token proves that the instructions exist.
         unsafe { _mm512_castsi512_ps(a) }
     }
@@ -177,11 +177,6 @@ impl Simd for Avx512 {
     fn to_f(self, a: __m512i) -> __m512 {
         // SAFETY: the token proves that the instructions exist.
         unsafe { _mm512_cvtepi32_ps(a) }
-    }
-    #[inline(always)]
-    fn to_i(self, a: __m512) -> __m512i {
-        // SAFETY: the token proves that the instructions exist.
-        unsafe { _mm512_cvttps_epi32(a) }
     }
     #[inline(always)]
     fn add_i(self, a: __m512i, b: __m512i) -> __m512i {

@@ -18,7 +18,7 @@ pub(super) fn f32_to_f16(x: f32) -> u16 {
 }
 
 /// A conversion between f32 and a 16-bit type.
-trait Half {
+pub(super) trait Half {
     /// # Safety
     /// `p` is valid for reading `LANES` words.
     unsafe fn load<S: Simd>(s: S, p: *const u16) -> S::F;
@@ -47,14 +47,14 @@ impl Half for BF16 {
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, p: *const u16) -> S::F {
         // SAFETY: the caller's promise.
-        s.from_bits(s.shl(unsafe { s.load_u16(p) }, 16))
+        s.float(s.shl(unsafe { s.load_u16(p) }, 16))
     }
     #[inline(always)]
     unsafe fn store<S: Simd>(s: S, p: *mut u16, x: S::F) {
         let i = s.bits(x);
         let odd = s.and_i(s.shr(i, 16), s.splat_i(1));
-        let rounded = s.from_bits(s.add_i(i, s.add_i(odd, s.splat_i(0x7fff))));
-        let quiet = s.from_bits(s.or_i(i, s.splat_i(0x0040_0000)));
+        let rounded = s.float(s.add_i(i, s.add_i(odd, s.splat_i(0x7fff))));
+        let quiet = s.float(s.or_i(i, s.splat_i(0x0040_0000)));
         let y = s.select(s.unord(x, x), quiet, rounded);
         // SAFETY: the caller's promise; a logical shift leaves 16 bits.
         unsafe { s.store_u16(p, s.shr(s.bits(y), 16)) };

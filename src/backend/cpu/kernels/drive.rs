@@ -122,31 +122,11 @@ fn patch_lanes(xs: &[f32], ys: &[f32], rs: &mut [f32], hard: &[u8], exact: fn(f3
     }
 }
 
-/// [`map`] in chunks of arrays: through one pair of pointers at a time the compiler could not know that dst overlaps no operand.
+/// [`map`] in chunks of arrays: through pointers alone the compiler could not know that dst overlaps no operand.
 #[inline(always)]
 unsafe fn map_plain<K: Map, const A: u8, const B: u8, const C: u8>(dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize) {
-    let (dst, a, b, c) = (dst.cast::<f32>(), a.cast::<f32>(), b.cast::<f32>(), c.cast::<f32>());
-    let one = |kind, p: *const f32| {
-        // SAFETY: an operand of this kind points to one element.
-        [if kind == ONE { unsafe { *p } } else { 0.0 }; CHUNK]
-    };
-    let (mut x, mut y, mut z) = (one(A, a), one(B, b), one(C, c));
-    let mut r = [0.0f32; CHUNK];
-    let mut i = 0;
-    while i < n {
-        let m = CHUNK.min(n - i);
-        // SAFETY: tiles and dst have m elements left.
-        unsafe {
-            if A == TILE {
-                take(&mut x, a.add(i), m);
-            }
-            if B == TILE {
-                take(&mut y, b.add(i), m);
-            }
-            if C == TILE {
-                take(&mut z, c.add(i), m);
-            }
-        }
+    let f = |x: &[f32; CHUNK], y: &[f32; CHUNK], z: &[f32; CHUNK]| {
+        let mut r = [0.0f32; CHUNK];
         for j in 0..CHUNK {
             r[j] = K::call(Plain, x[j], y[j], z[j]);
         }
@@ -158,12 +138,68 @@ unsafe fn map_plain<K: Map, const A: u8, const B: u8, const C: u8>(dst: *mut u8,
                 any |= hard[j];
             }
             if any != 0 {
-                patch_lanes(&x, &y, &mut r, &hard, K::exact);
+                patch_lanes(x, y, &mut r, &hard, K::exact);
             }
         }
-        // SAFETY: as above.
-        unsafe { give(dst.add(i), &r, m) };
-        i += CHUNK;
+        r
+    };
+    // SAFETY: the caller's promise.
+    unsafe { chunks::<f32, f32, f32, f32, A, B, C>(dst.cast(), a.cast(), b.cast(), c.cast(), n, f) }
+}
+
+/// Calls `f` on chunks of the operands and stores what it gives. The rest of a tile goes through buffers, so that `f` is compiled once.
+#[inline(always)]
+unsafe fn chunks<T: Copy + Default, U: Copy + Default, V: Copy + Default, R: Copy + Default, const A: u8, const B: u8, const C: u8>(
+    mut dst: *mut R,
+    mut a: *const T,
+    mut b: *const U,
+    mut c: *const V,
+    mut n: usize,
+    f: impl Fn(&[T; CHUNK], &[U; CHUNK], &[V; CHUNK]) -> [R; CHUNK],
+) {
+    let (mut x, mut y, mut z, mut r) = ([T::default(); CHUNK], [U::default(); CHUNK], [V::default(); CHUNK], [R::default(); CHUNK]);
+    // SAFETY: an operand of this kind points to one element.
+    let (a1, b1, c1) = unsafe {
+        (if A == ONE { *a } else { T::default() }, if B == ONE { *b } else { U::default() }, if C == ONE { *c } else { V::default() })
+    };
+    let out = dst;
+    let done = n - n % CHUNK;
+    while n > 0 {
+        if n < CHUNK {
+            // SAFETY: tiles have n elements left.
+            unsafe {
+                if A == TILE {
+                    take(&mut x, a, n);
+                    a = x.as_ptr();
+                }
+                if B == TILE {
+                    take(&mut y, b, n);
+                    b = y.as_ptr();
+                }
+                if C == TILE {
+                    take(&mut z, c, n);
+                    c = z.as_ptr();
+                }
+            }
+            dst = r.as_mut_ptr();
+        }
+        // SAFETY: every tile, or the buffer in its place, has CHUNK elements.
+        unsafe {
+            let x = if A == TILE { a.cast::<[T; CHUNK]>().read_unaligned() } else { [a1; CHUNK] };
+            let y = if B == TILE { b.cast::<[U; CHUNK]>().read_unaligned() } else { [b1; CHUNK] };
+            let z = if C == TILE { c.cast::<[V; CHUNK]>().read_unaligned() } else { [c1; CHUNK] };
+            dst.cast::<[R; CHUNK]>().write_unaligned(f(&x, &y, &z));
+        }
+        if n < CHUNK {
+            // SAFETY: dst has n elements left.
+            unsafe { give(out.add(done), &r, n) };
+            return;
+        }
+        n -= CHUNK;
+        a = if A == TILE { a.wrapping_add(CHUNK) } else { a };
+        b = if B == TILE { b.wrapping_add(CHUNK) } else { b };
+        c = if C == TILE { c.wrapping_add(CHUNK) } else { c };
+        dst = dst.wrapping_add(CHUNK);
     }
 }
 
@@ -201,36 +237,15 @@ pub(super) unsafe fn give<T: Copy, const N: usize>(p: *mut T, x: &[T; N], m: usi
 
 #[inline(always)]
 unsafe fn zip<K: Zip, const A: u8, const B: u8, const C: u8>(dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize) {
-    let (dst, a, b, c) = (dst.cast::<K::R>(), a.cast::<K::A>(), b.cast::<K::B>(), c.cast::<K::C>());
-    #[inline(always)]
-    fn one<T: Copy + Default>(kind: u8, p: *const T) -> [T; CHUNK] {
-        // SAFETY: an operand of this kind points to one element.
-        [if kind == ONE { unsafe { *p } } else { T::default() }; CHUNK]
-    }
-    let (mut x, mut y, mut z) = (one(A, a), one(B, b), one(C, c));
-    let mut r = [K::R::default(); CHUNK];
-    let mut i = 0;
-    while i < n {
-        let m = CHUNK.min(n - i);
-        // SAFETY: tiles and dst have m elements left.
-        unsafe {
-            if A == TILE {
-                take(&mut x, a.add(i), m);
-            }
-            if B == TILE {
-                take(&mut y, b.add(i), m);
-            }
-            if C == TILE {
-                take(&mut z, c.add(i), m);
-            }
-        }
+    let f = |x: &[K::A; CHUNK], y: &[K::B; CHUNK], z: &[K::C; CHUNK]| {
+        let mut r = [K::R::default(); CHUNK];
         for j in 0..CHUNK {
             r[j] = K::call(x[j], y[j], z[j]);
         }
-        // SAFETY: as above.
-        unsafe { give(dst.add(i), &r, m) };
-        i += CHUNK;
-    }
+        r
+    };
+    // SAFETY: the caller's promise.
+    unsafe { chunks::<_, _, _, _, A, B, C>(dst.cast(), a.cast(), b.cast(), c.cast(), n, f) }
 }
 
 #[inline(always)]

@@ -16,6 +16,7 @@ pub fn philox(key: u64, counter: u64) -> [u32; 4] {
 
 /// `N` successive blocks: their first words, their second words, ...
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 fn blocks<const N: usize>(key: u64, counter: u64) -> [[u32; N]; 4] {
     let mut k = [key as u32, (key >> 32) as u32];
     let mut x = [[0u32; N]; 4];

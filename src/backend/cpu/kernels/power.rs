@@ -10,7 +10,7 @@ pub(super) fn pow<S: Simd>(s: S, x: S::F, y: S::F) -> S::F {
     let a = s.abs(x);
 
     // a = 2^k m, m in [sqrt 1/2, sqrt 2]; log2 m by the series of atanh in (m - 1) / (m + 1).
-    let (k, m, _) = reduce_log(s, a);
+    let (k, m) = reduce_log(s, a, true);
     let (dm, done) = (s.widen(m), s.splat_d(1.0));
     let z = s.div_d(s.sub_d(dm, done), s.add_d(dm, done));
     let u = s.mul_d(z, z);
@@ -57,7 +57,7 @@ pub(super) fn pow<S: Simd>(s: S, x: S::F, y: S::F) -> S::F {
     let whole = s.or_m(big, s.eq(s.trunc(y), y));
     let half = s.mul(y, s.splat(0.5));
     let odd = s.and_m(s.not_m(big), s.and_m(whole, s.not_m(s.eq(s.trunc(half), half))));
-    let r = s.from_bits(s.or_i(s.bits(r), s.bits(s.select(odd, s.sign_bit(x), zero))));
+    let r = s.float(s.or_i(s.bits(r), s.bits(s.select(odd, s.sign_bit(x), zero))));
     let invalid = s.and_m(s.and_m(s.lt(x, zero), s.lt(a, inf)), s.not_m(s.or_m(whole, s.unord(y, y))));
     let r = s.select(invalid, s.splat(f32::NAN), r);
     // x^0 and 1^y are 1 even for NaN, and so is (-1)^(+-inf).

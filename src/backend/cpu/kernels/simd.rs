@@ -78,11 +78,10 @@ pub(super) trait Simd: Copy {
     fn round(self, a: Self::F) -> Self::F;
 
     fn bits(self, a: Self::F) -> Self::I;
-    fn from_bits(self, a: Self::I) -> Self::F;
+    /// The inverse of `bits`.
+    fn float(self, a: Self::I) -> Self::F;
     /// Nearest f32 of each integer.
     fn to_f(self, a: Self::I) -> Self::F;
-    /// The integer part of each lane; anything where that is no i32.
-    fn to_i(self, a: Self::F) -> Self::I;
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn sub_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn and_i(self, a: Self::I, b: Self::I) -> Self::I;
@@ -127,31 +126,27 @@ pub(super) trait Simd: Copy {
     // Derived operations.
 
     #[inline(always)]
-    fn xor(self, a: Self::F, b: Self::F) -> Self::F {
-        self.from_bits(self.xor_i(self.bits(a), self.bits(b)))
-    }
-    #[inline(always)]
     fn abs(self, a: Self::F) -> Self::F {
-        self.from_bits(self.and_i(self.bits(a), self.splat_i(0x7fff_ffff)))
+        self.float(self.and_i(self.bits(a), self.splat_i(0x7fff_ffff)))
     }
     #[inline(always)]
     fn neg(self, a: Self::F) -> Self::F {
-        self.from_bits(self.xor_i(self.bits(a), self.splat_i(i32::MIN)))
+        self.float(self.xor_i(self.bits(a), self.splat_i(i32::MIN)))
+    }
+    /// Whether rare cases need care. Plain code always takes it, without a branch that would keep its loop from being vectorised.
+    #[inline(always)]
+    fn rare(self, m: Self::M) -> bool {
+        Self::LANES == 1 || self.any(m)
     }
     /// -0.0 where the sign bit is set, else 0.0.
     #[inline(always)]
     fn sign_bit(self, a: Self::F) -> Self::F {
-        self.from_bits(self.and_i(self.bits(a), self.splat_i(i32::MIN)))
+        self.float(self.and_i(self.bits(a), self.splat_i(i32::MIN)))
     }
     /// The magnitude of `a` with the sign bit of `sign`.
     #[inline(always)]
     fn copysign(self, a: Self::F, sign: Self::F) -> Self::F {
-        self.from_bits(self.or_i(self.bits(self.abs(a)), self.bits(self.sign_bit(sign))))
-    }
-    /// c - a*b, as [`fma`](Simd::fma).
-    #[inline(always)]
-    fn fnma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
-        self.fma(self.neg(a), b, c)
+        self.float(self.or_i(self.bits(self.abs(a)), self.bits(self.sign_bit(sign))))
     }
     /// The polynomial with these coefficients, constant term first, by Horner's rule.
     #[inline(always)]
@@ -314,16 +309,12 @@ impl Simd for Plain {
         a.to_bits() as i32
     }
     #[inline(always)]
-    fn from_bits(self, a: i32) -> f32 {
+    fn float(self, a: i32) -> f32 {
         f32::from_bits(a as u32)
     }
     #[inline(always)]
     fn to_f(self, a: i32) -> f32 {
         a as f32
-    }
-    #[inline(always)]
-    fn to_i(self, a: f32) -> i32 {
-        a as i32
     }
     #[inline(always)]
     fn add_i(self, a: i32, b: i32) -> i32 {

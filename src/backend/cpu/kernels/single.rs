@@ -86,13 +86,13 @@ pub(super) fn unary(isa: Isa, op: Unary) -> Option<TileFn> {
 pub(super) fn max<S: Simd>(s: S, a: S::F, b: S::F) -> S::F {
     // The two orders differ only for zeros of both signs, where "and" gives +0, and for NaN, which "or" keeps.
     let (p, q) = (s.bits(s.max(a, b)), s.bits(s.max(b, a)));
-    s.from_bits(s.bits(s.select(s.unord(a, b), s.from_bits(s.or_i(p, q)), s.from_bits(s.and_i(p, q)))))
+    s.float(s.bits(s.select(s.unord(a, b), s.float(s.or_i(p, q)), s.float(s.and_i(p, q)))))
 }
 
 /// The smaller; NaN if either is; -0 rather than 0.
 #[inline(always)]
 pub(super) fn min<S: Simd>(s: S, a: S::F, b: S::F) -> S::F {
-    s.from_bits(s.or_i(s.bits(s.min(a, b)), s.bits(s.min(b, a))))
+    s.float(s.or_i(s.bits(s.min(a, b)), s.bits(s.min(b, a))))
 }
 
 /// fmod: where the quotient is below 2^28 its product with y is exact in f64, and so is the difference.

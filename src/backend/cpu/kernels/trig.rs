@@ -1,8 +1,11 @@
 //! Sine, cosine, tangent and the inverse functions of f32 vectors.
 
+// Coefficients are printed to nine digits, which name an f32 whoever reads them.
+#![allow(clippy::excessive_precision, clippy::approx_constant)]
+
 use super::exp_log::MAGIC;
 use super::simd::Simd;
-use std::f32::consts::{FRAC_2_PI, FRAC_PI_2, PI};
+use std::f32::consts::{FRAC_2_PI, FRAC_PI_2, FRAC_PI_4, PI};
 
 /// Up to here three f32 parts of pi/2 reduce an argument to full precision; beyond, the library's f64 functions do, lane by lane.
 pub(super) const REDUCIBLE: f32 = 65536.0;
@@ -19,20 +22,20 @@ fn sin_quarter<S: Simd>(s: S, x: S::F, quarter: i32) -> S::F {
     let t = s.fma(x, s.splat(FRAC_2_PI), s.splat(MAGIC));
     let n = s.sub(t, s.splat(MAGIC));
     // The first difference is exact: both terms are multiples of 2^-23 (or of x's last place, for small x) and nearly cancel.
-    let r = s.fnma(n, s.splat(PIO2[0]), x);
-    let r = s.fnma(n, s.splat(PIO2[1]), r);
-    let r = s.fnma(n, s.splat(PIO2[2]), r);
+    let r = s.fma(n, s.splat(-PIO2[0]), x);
+    let r = s.fma(n, s.splat(-PIO2[1]), r);
+    let r = s.fma(n, s.splat(-PIO2[2]), r);
     let u = s.mul(r, r);
     // (sin r - r) / r^3 and (cos r - 1 + r^2/2) / r^4 of r^2, |r| <= 0.8
     let p = s.poly(u, [-1.666665375e-01, 8.332090452e-03, -1.950524020e-04]);
     let q = s.poly(u, [4.166664556e-02, -1.388725126e-03, 2.442492405e-05]);
     let sin = s.mad(s.mul(u, r), p, r);
-    let cos = s.mad(s.mul(u, u), q, s.fnma(s.splat(0.5), u, s.splat(1.0)));
+    let cos = s.mad(s.mul(u, u), q, s.mad(u, s.splat(-0.5), s.splat(1.0)));
     // The quadrant is in the low bits of t's pattern.
     let i = s.add_i(s.bits(t), s.splat_i(quarter));
     let even = s.eq_i(s.and_i(i, s.splat_i(1)), s.splat_i(0));
     let flip = s.shl(s.and_i(i, s.splat_i(2)), 30);
-    s.from_bits(s.xor_i(s.bits(s.select(even, sin, cos)), flip))
+    s.float(s.xor_i(s.bits(s.select(even, sin, cos)), flip))
 }
 
 #[inline(always)]
@@ -138,13 +141,19 @@ fn asin_reduce<S: Simd>(s: S, a: S::F) -> (S::M, S::F, S::F) {
     (large, s.select(large, s.sqrt(half), a), s.select(large, half, s.mul(a, a)))
 }
 
+/// pi/2 - 2 (z + d), with d small: the error of a rounded z + d would count double, and only the last sum may be as large as the result.
+#[inline(always)]
+fn complement<S: Simd>(s: S, z: S::F, d: S::F) -> S::F {
+    let rest = s.sub(s.sub(s.add(d, d), s.splat(PIO2_LO)), s.fma(z, s.splat(-2.0), s.splat(FRAC_PI_4)));
+    s.sub(s.splat(FRAC_PI_4), rest)
+}
+
 #[inline(always)]
 pub(super) fn asin<S: Simd>(s: S, x: S::F) -> S::F {
     let a = s.abs(x);
     let (large, z, u) = asin_reduce(s, a);
-    let y = s.mad(s.mul(u, z), asin_poly(s, u), z);
-    let y = s.select(large, from_const(s, FRAC_PI_2, PIO2_LO, s.add(y, y)), y);
-    s.copysign(y, x)
+    let d = s.mul(s.mul(u, z), asin_poly(s, u));
+    s.copysign(s.select(large, complement(s, z, d), s.add(z, d)), x)
 }
 
 #[inline(always)]
