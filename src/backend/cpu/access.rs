@@ -216,7 +216,7 @@ macro_rules! by_size {
         }
     };
 }
-pub(super) use by_size;
+
 
 /// dst\[i\] = base\[index\[i\]\] where the mask holds, else the fill element.
 ///

@@ -42,6 +42,8 @@ pub struct Driver {
     pub b: Bound,
     /// How.
     pub plan: Plan,
+    /// Estimated nanoseconds.
+    pub cost: u64,
     /// What happens to row scratch after pass 0.
     pub between: Option<Between>,
     /// Compute dtypes of the row scratch.
@@ -264,7 +266,7 @@ impl Driver {
                                 }
                             }
                             *dst.cast::<i64>() = best.index().unwrap_or(0);
-                        } else if let Some(fold) = b.sinks[k][s].fold() {
+                        } else if let Some(fold) = b.sinks[k][s].fold {
                             fold(dst, partial(s), null, null, pieces);
                         }
                     }
@@ -315,7 +317,9 @@ impl Driver {
                         while step < chunks {
                             for c in (0..chunks - step).step_by(2 * step) {
                                 let to = partial(u, s, c);
-                                b.sinks[0][s].combine(to, to, partial(u, s, c + step), v1 - v0);
+                                if let Some(f) = b.sinks[0][s].combine {
+                                    f(to, to, partial(u, s, c + step), std::ptr::null(), v1 - v0);
+                                }
                             }
                             step *= 2;
                         }
@@ -328,7 +332,7 @@ impl Driver {
                 }
             })
         };
-        pool.run(units, b.cost_ns() > SERIAL_NS, &finish);
+        pool.run(units, self.cost > SERIAL_NS, &finish);
         Ok(())
     }
 }

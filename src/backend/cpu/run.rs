@@ -23,11 +23,15 @@ const COLUMN_LEVEL: usize = 64;
 /// What a program needs of the reduction kernels, found once.
 #[derive(Clone, Copy)]
 pub struct SinkFns {
-    accumulate: Option<TileFn>,
-    fold: Option<TileFn>,
-    combine: Option<TileFn>,
+    /// Adds a tile to accumulator lanes.
+    pub accumulate: Option<TileFn>,
+    /// Tile to one element.
+    pub fold: Option<TileFn>,
+    /// Two tiles, lane by lane.
+    pub combine: Option<TileFn>,
     identity: u64,
-    size: usize,
+    /// Bytes of an element.
+    pub size: usize,
     /// A float sum: carried in levels.
     levels: bool,
 }
@@ -157,9 +161,13 @@ impl Bound {
             let lanes = if self.nest.mode == Mode::Column { self.tile } else { 1 };
             l.scratch.push(take(row * lanes * s));
         }
-        drop(take);
         l.total = at;
         self.layout = l;
+    }
+
+    /// Row scratch is given to tasks instead of lying in their memory.
+    pub fn share_rows(&mut self) {
+        self.lay_out(0);
     }
 
     fn result_stride(&self) -> usize {
@@ -229,6 +237,7 @@ pub struct Task<'a> {
     mem: *mut u8,
     cur: *mut i64,
     par: SmallVec<[usize; 4]>,
+    rows: SmallVec<[*mut u8; 2]>,
 }
 
 impl<'a> Task<'a> {
@@ -238,7 +247,9 @@ impl<'a> Task<'a> {
     /// `mem` has `b.task_bytes()` bytes, aligned to 64; `args` point to the kernel's buffers and stay valid; `params` has the kernel's parameters,
     /// 8 bytes each in their compute dtype.
     pub unsafe fn start(b: &'a Bound, args: &'a [*mut u8], params: *const u64, mem: *mut u8) -> Task<'a> {
-        let mut t = Task { b, args, mem, cur: mem.cast(), par: SmallVec::from_elem(0, b.nest.par.len()) };
+        let mut t = Task { b, args, mem, cur: mem.cast(), par: SmallVec::from_elem(0, b.nest.par.len()), rows: SmallVec::new() };
+        // SAFETY: inside the memory.
+        t.rows = b.layout.scratch.iter().map(|&o| unsafe { mem.add(o) }).collect();
         for (i, line) in b.nest.lines.iter().enumerate() {
             // SAFETY: the lines' offsets are the first part of the memory.
             unsafe { *t.cur.add(i) = line.base };
@@ -294,8 +305,7 @@ impl<'a> Task<'a> {
 
     /// Row scratch `s`.
     pub fn scratch(&self, s: usize) -> *mut u8 {
-        // SAFETY: inside the memory.
-        unsafe { self.mem.add(self.b.layout.scratch[s]) }
+        self.rows[s]
     }
 
     /// Replaces what a result slot points to, in every program.
@@ -304,8 +314,8 @@ impl<'a> Task<'a> {
     }
 
     /// Points row scratch `s` at shared memory.
-    pub fn set_scratch(&mut self, s: usize, p: *mut u8) {
-        self.set_slots(|x| x == Slot::Scratch(s as u16), p);
+    pub fn share_scratch(&mut self, s: usize, p: *mut u8) {
+        self.rows[s] = p;
     }
 
     fn set_slots(&mut self, which: impl Fn(Slot) -> bool, p: *mut u8) {
@@ -755,10 +765,17 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// The pointer of a slot of pass `k`.
-    pub fn slot(&self, k: usize, s: u16) -> *mut u8 {
+    /// Where slot `s` of pass `k` pointed during the tile of `n` lanes just run: streams have moved on.
+    pub fn earlier(&self, k: usize, s: u16, n: usize) -> *mut u8 {
         // SAFETY: slots are inside the table.
-        unsafe { *self.table(k).add(s as usize) }
+        let p = unsafe { *self.table(k).add(s as usize) };
+        match self.b.programs[k].slots[s as usize] {
+            Slot::Access(a) => {
+                let a = &self.b.programs[k].accesses[a as usize];
+                if a.stream { p.wrapping_sub(n * a.size as usize) } else { p }
+            }
+            _ => p,
+        }
     }
 }
 
