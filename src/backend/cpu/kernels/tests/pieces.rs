@@ -125,6 +125,22 @@ fn a_fold_of_few_elements() {
         // SAFETY: x has n elements.
         unsafe { fold((&raw mut out).cast(), x.as_ptr().cast(), null(), null(), n) };
         assert_eq!(out, x.iter().sum::<i64>());
+        // The tree for every length is the one described, spelt out in f32 where order shows.
+        let x: Vec<f32> = x.iter().map(|&x| (x as f32 + 0.1).sqrt()).collect();
+        let mut lanes: Vec<f32> =
+            (0..n.min(ACC_LANES)).map(|lane| (lane..n).step_by(ACC_LANES).map(|i| x[i]).reduce(|a, b| a + b).unwrap()).collect();
+        for m in [32, 16, 8, 4, 2, 1] {
+            for i in 0..m {
+                if i + m < lanes.len() {
+                    lanes[i] += lanes[i + m];
+                }
+            }
+        }
+        let fold = lookup_for(super::Isa::Plain, TileOp::Fold(Reduction::Sum, DType::F32), Scalars::NONE).unwrap();
+        let mut out = 0f32;
+        // SAFETY: as above.
+        unsafe { fold((&raw mut out).cast(), x.as_ptr().cast(), null(), null(), n) };
+        assert_eq!(out.to_bits(), lanes[0].to_bits());
     }
 }
 
