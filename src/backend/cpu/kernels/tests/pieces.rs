@@ -209,7 +209,7 @@ fn argument_of_the_extreme() {
 
 #[test]
 fn moves_move() {
-    let src: Vec<u64> = (0..4096).map(|i| (i * 0x0101_0101_0101_0101) ^ (i << 40)).collect();
+    let src: Vec<u64> = (0..4096u64).map(|i| i.wrapping_mul(0x0101_0101_0101_0101) ^ (i << 40)).collect();
     for size in [1usize, 2, 4, 8] {
         let at = |p: &[u64], i: usize| -> u64 {
             // SAFETY: i is within the data.
