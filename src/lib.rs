@@ -17,10 +17,13 @@ pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
 pub use function::{Tree, checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
 pub use plan::{Report, Stats, explain, stats};
-pub use tensor::{Device, NewAxis, Number, Operand, PadMode, ScatterReduce, SliceItem, Tensor, eval};
+pub use tensor::{
+    ConvOptions, CrossEntropyOptions, Device, Generator, NewAxis, Number, Operand, PadMode, PoolOptions, Reduction, ScatterReduce,
+    SliceItem, Tensor, eval, manual_seed,
+};
 
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::function::{checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
-    pub use crate::{DType, Device, Error, Result, Tensor, Tree, catch, s, tensor};
+    pub use crate::{DType, Device, Error, Generator, NewAxis, Result, Tensor, Tree, catch, manual_seed, s, tensor};
 }
