@@ -1,2 +1,106 @@
-//! Devices.
+//! Devices. A backend is one folder and one [`Backend`].
+//!
+//! A backend gets a [`Schedule`] of Loop IR kernels, prepares it once into something it can run again and again with other
+//! buffers and other parameters, and owns its memory through a caching allocator. It knows nothing of traces or tensors.
+
 pub mod cpu;
+
+use crate::base::{DType, DeviceId, Result, Scalar, Storage};
+use crate::loops::schedule::Schedule;
+use std::any::Any;
+use std::sync::Arc;
+
+/// A prepared plan. Dropping it frees what it holds on the device.
+pub trait Executable: Send + Sync {
+    /// For the backend that made it.
+    fn as_any(&self) -> &dyn Any;
+    /// The emitted code of a launch, readable (the CPU: its tile program as text).
+    fn source(&self, launch: usize) -> String;
+}
+
+/// How much memory of a device is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// Bytes tensors and running plans hold.
+    pub live: usize,
+    /// Bytes taken from the system, cached ones included.
+    pub reserved: usize,
+    /// Largest `live` so far.
+    pub peak: usize,
+    /// The limit on `reserved`, if one is set.
+    pub limit: Option<usize>,
+}
+
+/// A device.
+pub trait Backend: Send + Sync {
+    /// One readable line: processor or adapter, what it can do.
+    fn describe(&self) -> String;
+    /// `cpu`, `wgpu`, `cuda`, `npu`.
+    fn kind(&self) -> &'static str;
+    /// Whether elements of `dtype` can be stored and computed with.
+    fn supports(&self, dtype: DType) -> bool;
+    /// Uninitialised memory.
+    ///
+    /// # Errors
+    /// `Memory` if the limit or the device is exhausted.
+    fn allocate(&self, bytes: usize) -> Result<Arc<dyn Storage>>;
+    /// A copy of host bytes.
+    ///
+    /// # Errors
+    /// As `allocate`.
+    fn upload(&self, bytes: &[u8]) -> Result<Arc<dyn Storage>>;
+    /// Takes over a host vector's bytes without copying where the device can; else copies.
+    ///
+    /// # Errors
+    /// As `allocate`.
+    fn adopt(&self, bytes: Vec<u8>) -> Result<Arc<dyn Storage>> {
+        self.upload(&bytes)
+    }
+    /// Copies the first `out.len()` bytes to the host, after all work queued so far.
+    ///
+    /// # Errors
+    /// `Device` if it is lost.
+    fn download(&self, from: &dyn Storage, out: &mut [u8]) -> Result<()>;
+    /// Compiles what is not in the kernel cache yet.
+    ///
+    /// # Errors
+    /// If the device lacks something the kernels need.
+    fn prepare(&self, schedule: &Schedule) -> Result<Arc<dyn Executable>>;
+    /// Runs a prepared plan: `inputs` by slot place `Input(i)`; returns the buffers of `Output(i)`. `donated[i]`, if not empty, says
+    /// that output i may take over the storage of that input.
+    ///
+    /// # Errors
+    /// `Memory` or `Device`.
+    fn run(&self, exe: &dyn Executable, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>>;
+    /// Waits for all queued work.
+    ///
+    /// # Errors
+    /// `Device` if it is lost.
+    fn synchronize(&self) -> Result<()>;
+    /// Current use.
+    fn memory_stats(&self) -> MemoryStats;
+    /// Limits what is reserved; `None` lifts the limit.
+    fn set_memory_limit(&self, limit: Option<usize>);
+    /// Returns cached memory to the system.
+    fn trim(&self);
+}
+
+/// Counters of a backend and the layers above, process totals.
+pub mod counters {
+    use std::sync::atomic::AtomicU64;
+    /// Kernels compiled (kernel cache misses).
+    pub static COMPILES: AtomicU64 = AtomicU64::new(0);
+    /// Kernel cache hits.
+    pub static KERNEL_HITS: AtomicU64 = AtomicU64::new(0);
+    /// Kernel launches.
+    pub static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+}
+
+/// The devices of this process by id.
+pub fn of(id: DeviceId) -> &'static dyn Backend {
+    match id {
+        DeviceId(0) => cpu::device(),
+        DeviceId(n) => panic!("device {n} does not exist"),
+    }
+}

@@ -270,6 +270,13 @@ impl Scalar {
     }
 }
 
+/// By [`Scalar::same`]: variant and bits.
+impl PartialEq for Scalar {
+    fn eq(&self, other: &Scalar) -> bool {
+        self.same(*other)
+    }
+}
+
 macro_rules! element {
     ($($t:ty, $d:ident, $s:ident => $to:expr, $from:expr;)*) => {$(
         impl Element for $t {

@@ -2,10 +2,12 @@
 //!
 //! Nothing here knows of tensors, traces or devices.
 
+pub mod device;
 pub mod dtype;
 pub mod error;
 pub mod shape;
 
+pub use device::{DeviceId, Storage, Value};
 pub use dtype::{Category, DType, Element, Scalar};
 pub use error::{Error, ErrorKind, Result, Site};
 pub use shape::{Axes, Axis, Dims, Shape};

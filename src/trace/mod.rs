@@ -15,9 +15,12 @@
 pub mod elementwise;
 #[doc(hidden)]
 pub mod generate;
+pub mod graph;
+pub mod import;
 pub mod infer;
 pub mod interp;
 pub mod ir;
+pub mod key;
 pub mod op;
 pub mod scalar;
 pub mod text;

@@ -182,7 +182,7 @@ pub enum Op {
     Compare(Compare),
     /// `(mask, a, b)`: a where mask holds, else b.
     Select,
-    /// To the instruction's dtype.
+    /// To the instruction's dtype. A cast to the operand's own dtype is the identity through which no derivative flows.
     Cast,
 
     /// Over the given axes, which disappear.

@@ -204,7 +204,7 @@ fn scatter(mode: ScatterMode, args: &[&HostTensor], batch: usize) -> Result<Host
 }
 
 /// NaN is largest and equals NaN; zeros are equal.
-fn total_order(a: Scalar, b: Scalar) -> std::cmp::Ordering {
+pub(crate) fn total_order(a: Scalar, b: Scalar) -> std::cmp::Ordering {
     let nan = |s: Scalar| s.as_f64().is_nan();
     if eval_compare(Compare::Lt, a, b) {
         std::cmp::Ordering::Less
@@ -216,7 +216,7 @@ fn total_order(a: Scalar, b: Scalar) -> std::cmp::Ordering {
 }
 
 /// A reduction in progress: full width, in order.
-struct Accumulator {
+pub(crate) struct Accumulator {
     kind: Reduce,
     best: Option<Scalar>,
     seen: i64,
@@ -224,11 +224,11 @@ struct Accumulator {
 }
 
 impl Accumulator {
-    fn new(kind: Reduce) -> Accumulator {
+    pub(crate) fn new(kind: Reduce) -> Accumulator {
         Accumulator { kind, best: None, seen: 0, position: 0 }
     }
 
-    fn add(&mut self, x: Scalar) {
+    pub(crate) fn add(&mut self, x: Scalar) {
         let wide = match x {
             Scalar::Float(_) => DType::F64,
             Scalar::Int(_) => DType::I64,
@@ -256,7 +256,7 @@ impl Accumulator {
         self.seen += 1;
     }
 
-    fn value(&self, dtype: DType) -> Scalar {
+    pub(crate) fn value(&self, dtype: DType) -> Scalar {
         match (self.kind, self.best) {
             (Reduce::ArgMax | Reduce::ArgMin, _) => Scalar::Int(self.position),
             (_, Some(b)) => b,

@@ -1,0 +1,95 @@
+//! Fusion: from a simplified trace to kernels in Loop IR, once, for all backends.
+//!
+//! [`prepare`] copies what must lie in memory and splits long reductions; [`group`](group::group) decides which values are computed in
+//! which kernel; [`lower`](lower::lower) writes each kernel; [`launch`] orders them and joins equal ones into grouped launches.
+//! It knows no memory addresses (that is `plan`) and emits no code (that is a backend).
+//!
+//! Invariants: views cost nothing and never become kernels of their own, except outputs that are views in another order than memory;
+//! a stored value is written by exactly one kernel (a scatter's result by its initialisation and then its updates); the kernels' order
+//! follows every dependency.
+
+pub mod cost;
+pub mod group;
+pub mod index;
+pub mod launch;
+pub mod lower;
+pub mod prepare;
+pub mod report;
+#[cfg(test)]
+mod tests;
+
+use crate::base::Result;
+use crate::trace::{Trace, ValueId};
+use group::{Grouping, Kind};
+use launch::FusedLaunch;
+
+/// A fused program.
+pub struct Fused {
+    /// The prepared trace that the kernels' arguments refer to.
+    pub trace: Trace,
+    /// In execution order.
+    pub launches: Vec<FusedLaunch>,
+    /// For each output: the value whose buffer holds it (an input, or a stored value), row-major.
+    pub outputs: Vec<ValueId>,
+    /// Why values were not fused.
+    pub refusals: Vec<report::Refusal>,
+}
+
+/// Fuses a simplified trace (no regions). `fusing = false` gives every op its own kernel.
+///
+/// # Errors
+/// `Internal` if a pass broke a rule.
+pub fn fuse(simplified: &Trace, fusing: bool) -> Result<Fused> {
+    let trace = prepare::prepare(simplified);
+    let grouping = group::group(&trace, fusing);
+    let mut kernels = Vec::new();
+    for id in order(&grouping) {
+        let g = &grouping.groups[id as usize];
+        let lowered = lower::lower(&trace, &grouping, id)?;
+        // Nothing to write: every result has no elements.
+        if lowered.args.iter().zip(&lowered.kernel.args).all(|(_, a)| a.access == crate::loops::Access::Read || a.numel == 0)
+            || (matches!(g.kind, Kind::Scatter(_)) && lowered.kernel.outer_len() == 0)
+        {
+            continue;
+        }
+        #[cfg(debug_assertions)]
+        crate::loops::verify::verify(&lowered.kernel)?;
+        kernels.push(lowered);
+    }
+    let outputs = trace.outputs.iter().map(|&o| cost::base_of(&trace, o).0).collect();
+    let launches = launch::launches(kernels, &trace);
+    Ok(Fused { trace, launches, outputs, refusals: grouping.refusals })
+}
+
+/// Groups in an order that follows every dependency; among those that are ready, the one whose values the user wrote first.
+fn order(g: &Grouping) -> Vec<u32> {
+    let n = g.groups.len();
+    let mut waits = vec![0usize; n];
+    for x in g.groups.iter().filter(|x| !x.dead) {
+        for &s in &x.succ {
+            waits[s as usize] += 1;
+        }
+    }
+    let first = |i: usize| {
+        let x = &g.groups[i];
+        let own = match x.kind {
+            Kind::Init(v) | Kind::Scatter(v) | Kind::Row(v) | Kind::Contraction(v) => Some(v),
+            Kind::Loop => None,
+        };
+        x.members.iter().copied().chain(own).min().map_or(usize::MAX, ValueId::index)
+    };
+    let mut ready: std::collections::BTreeSet<(usize, usize)> =
+        (0..n).filter(|&i| !g.groups[i].dead && waits[i] == 0).map(|i| (first(i), i)).collect();
+    let mut out = Vec::new();
+    while let Some((_, i)) = ready.pop_first() {
+        out.push(i as u32);
+        for &s in &g.groups[i].succ {
+            waits[s as usize] -= 1;
+            if waits[s as usize] == 0 {
+                ready.insert((first(s as usize), s as usize));
+            }
+        }
+    }
+    debug_assert_eq!(out.len(), g.groups.iter().filter(|x| !x.dead).count(), "a cycle among groups");
+    out
+}

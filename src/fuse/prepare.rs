@@ -1,0 +1,108 @@
+//! Before grouping: what must lie in memory as it is gets a copy of its own, and long reductions are split in two phases.
+
+use super::cost::{self, Edge};
+use crate::base::{DType, Scalar, Shape};
+use crate::trace::{Args, Op, PadSpec, Reduce, Trace, ValueId};
+use smallvec::SmallVec;
+
+/// A reduction with fewer results than this and longer rows than [`SPLIT_ROW`] is split.
+const SPLIT_RESULTS: usize = 64;
+/// See [`SPLIT_RESULTS`].
+const SPLIT_ROW: usize = 1 << 15;
+/// Elements of one part: enough work to hide its launch, few enough that there are parts for every core. Depends on nothing else,
+/// so that the order of summation is a property of the shape.
+const PART: usize = 1 << 14;
+
+/// Rewrites the trace: every output and every operand of a convolution that is a view in another order than memory becomes a copy
+/// (a cast to its own dtype); long reductions become a reduction of parts and one of the parts' results.
+pub fn prepare(t: &Trace) -> Trace {
+    let mut out = Trace::new();
+    let mut map: Vec<ValueId> = Vec::with_capacity(t.insts.len());
+    for v in t.values() {
+        let inst = &t[v];
+        let mut args: Args = inst.args.iter().map(|a| map[a.index()]).collect();
+        if let Op::Conv(_) = inst.op {
+            for a in args.iter_mut() {
+                let (base, edge) = cost::base_of(&out, *a);
+                if edge != Edge::Aligned || matches!(out[base].op, Op::Const(_) | Op::Param(_)) {
+                    *a = copy(&mut out, *a);
+                }
+            }
+            // The archetype's arguments 0 and 1 are two buffers.
+            if cost::base_of(&out, args[0]).0 == cost::base_of(&out, args[1]).0 {
+                args[1] = copy(&mut out, args[1]);
+            }
+        }
+        let new = match &inst.op {
+            Op::Reduce(kind, axes) => split(&mut out, *kind, args[0], axes)
+                .unwrap_or_else(|| out.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site)),
+            op => out.push_typed(op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site),
+        };
+        map.push(new);
+    }
+    for o in &t.outputs {
+        let v = map[o.index()];
+        let v = if cost::base_of(&out, v).1 == Edge::Aligned { v } else { copy(&mut out, v) };
+        out.outputs.push(v);
+    }
+    out
+}
+
+fn copy(t: &mut Trace, v: ValueId) -> ValueId {
+    let (dtype, shape, site) = (t.dtype(v), t.shape(v).clone(), t[v].site);
+    t.push_typed(Op::Cast, &[v], dtype, shape, site)
+}
+
+/// The two phases of a long reduction, if it is long. Sums of half types stay in f32 between the phases.
+fn split(t: &mut Trace, kind: Reduce, x: ValueId, axes: &[u8]) -> Option<ValueId> {
+    let shape = t.shape(x).clone();
+    let row: usize = axes.iter().map(|&a| shape[a as usize]).product();
+    let kept = shape.without(&axes.iter().map(|&a| a as usize).collect::<SmallVec<[usize; 8]>>());
+    if kind.is_arg() || row < SPLIT_ROW || kept.numel() >= SPLIT_RESULTS || shape.numel() == 0 {
+        return None;
+    }
+    // Bring the reduced axes together at one end. Only contiguous runs can be split without moving data; they nearly always are.
+    let runs = cost::runs(&shape, |i| axes.contains(&(i as u8)));
+    let (before, after) = match runs.as_slice() {
+        [(_, true)] => (1, 1),
+        [(o, false), (_, true)] => (*o, 1),
+        [(_, true), (o, false)] => (1, *o),
+        _ => return None,
+    };
+    let dtype = t.dtype(x);
+    let acc = if matches!(kind, Reduce::Sum | Reduce::Prod) { dtype.accumulator() } else { dtype };
+    let x = t.cast(x, acc);
+    let flat = t.reshape(x, &Shape::new(&[before, row, after]));
+    // Parts of equal length; the last is filled up with the identity.
+    let part = if after == 1 { PART } else { PART.div_ceil(after).max(256) };
+    let n = row.div_ceil(part);
+    let padded = if n * part == row {
+        flat
+    } else {
+        let value = identity(kind, acc);
+        t.pad(flat, PadSpec { lo: SmallVec::from_slice(&[0, 0, 0]), hi: SmallVec::from_slice(&[0, n * part - row, 0]), value })
+    };
+    let parts = t.reshape(padded, &Shape::new(&[before, n, part, after]));
+    let first = t.reduce(kind, parts, &[2]);
+    let second = t.reduce(kind, first, &[1]);
+    let second = t.cast(second, dtype);
+    Some(t.reshape(second, &kept))
+}
+
+/// The value that changes nothing.
+fn identity(kind: Reduce, dtype: DType) -> Scalar {
+    let extreme = |largest: bool| match dtype {
+        d if d.is_float() => Scalar::Float(if largest { f64::INFINITY } else { f64::NEG_INFINITY }),
+        DType::Bool => Scalar::Bool(largest),
+        DType::U8 => Scalar::Int(if largest { u8::MAX as i64 } else { 0 }),
+        DType::U32 => Scalar::Int(if largest { u32::MAX as i64 } else { 0 }),
+        DType::I32 => Scalar::Int(if largest { i32::MAX as i64 } else { i32::MIN as i64 }),
+        _ => Scalar::Int(if largest { i64::MAX } else { i64::MIN }),
+    };
+    match kind {
+        Reduce::Sum => Scalar::Int(0).cast(dtype),
+        Reduce::Prod => Scalar::Int(1).cast(dtype),
+        Reduce::Max | Reduce::ArgMax => extreme(false),
+        Reduce::Min | Reduce::ArgMin => extreme(true),
+    }
+}

@@ -1,0 +1,140 @@
+//! From an imported trace to a plan.
+
+use super::memory;
+use super::{Request, one_device};
+use crate::backend::{self, Executable};
+use crate::base::{Result, error::bail};
+use crate::fuse::{self, Fused, report::Refusal};
+use crate::loops::schedule::Schedule;
+use crate::simplify;
+use crate::trace::import::Imported;
+use crate::trace::{Op, Trace};
+use std::sync::Arc;
+
+/// A prepared program: run it as often as wanted on other data.
+pub struct Plan {
+    /// What the backend made of it.
+    pub executable: Arc<dyn Executable>,
+    /// For each wanted value, where it is after a run.
+    pub results: Vec<PlanResult>,
+    /// Kernel launches a run makes.
+    pub launches: usize,
+    /// Memory it holds, roughly.
+    pub bytes: usize,
+}
+
+/// Where a wanted value is after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanResult {
+    /// In that output of the executable.
+    Output(u32),
+    /// It is that leaf, perhaps under another shape.
+    Leaf(u32),
+}
+
+/// Everything up to the backend: what `explain` shows and a plan runs.
+pub struct Lowering {
+    /// The trace after simplification.
+    pub simplified: Trace,
+    /// Kernels and memory.
+    pub schedule: Schedule,
+    /// For each output of the trace.
+    pub results: Vec<PlanResult>,
+    /// Why values were not fused, with their names.
+    pub refusals: Vec<(Refusal, String)>,
+    /// Largest sum of live temporary bytes at any time of the chosen order.
+    pub live_bytes: usize,
+}
+
+/// Whether `LAZULI_FUSE=0` asks for one kernel an op.
+pub fn fusing() -> bool {
+    static ON: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| std::env::var("LAZULI_FUSE").map_or(true, |v| v != "0"));
+    *ON
+}
+
+/// Simplifies, fuses and lays out a trace.
+///
+/// # Errors
+/// `Internal` if a pass broke a rule.
+pub fn lower(trace: &Trace, fusing: bool) -> Result<Lowering> {
+    #[cfg(debug_assertions)]
+    crate::trace::verify::verify(trace)?;
+    let simplified = simplify::simplify(trace);
+    super::debug("trace", || simplified.to_string());
+    let Fused { trace, launches, outputs, refusals } = fuse::fuse(&simplified, fusing)?;
+    let refusals = refusals
+        .into_iter()
+        .map(|r| {
+            let i = &trace[r.value];
+            let site = i.site.map_or(String::new(), |s| format!(" recorded at {}:{}", s.file(), s.line()));
+            let text = format!("{} {} {}{site}", i.op.name(), i.dtype, i.shape);
+            (r, text)
+        })
+        .collect();
+    let laid = memory::lay_out(&trace, launches, &outputs)?;
+    super::debug("fuse", || {
+        laid.schedule.launches.iter().flat_map(|l| &l.instances).map(|i| i.kernel.to_string()).collect::<Vec<_>>().join("\n")
+    });
+    #[cfg(debug_assertions)]
+    crate::loops::verify::verify_schedule(&laid.schedule)?;
+    Ok(Lowering { simplified, schedule: laid.schedule, results: laid.results, refusals, live_bytes: laid.live_bytes })
+}
+
+/// Compiles an imported trace whose wanted values are the request's roots.
+pub(super) fn compile(imported: Imported, request: &Request) -> Result<Plan> {
+    one_device(&request.keyed.leaves, request.device)?;
+    let backend = backend::of(request.device);
+    if let Some(i) = imported.trace.insts.iter().find(|i| !backend.supports(i.dtype)) {
+        bail!(DType, "the {} device has no {}: cast to another type, or use another device", backend.kind(), i.dtype);
+    }
+    check_size(&imported.trace)?;
+    let lowered = lower(&imported.trace, fusing())?;
+    let executable = backend.prepare(&lowered.schedule)?;
+    let launches = lowered.schedule.launches.len();
+    let bytes = request.keyed.words.len() * 8 + imported.trace.insts.len() * 64 + launches * 1024;
+    Ok(Plan { executable, results: lowered.results, launches, bytes })
+}
+
+/// Values too large for any address space are refused before memory is laid out.
+fn check_size(t: &Trace) -> Result<()> {
+    for i in &t.insts {
+        let bytes = i.shape.iter().try_fold(i.dtype.size(), |n, &d| if d == 0 { Some(0) } else { n.checked_mul(d) });
+        if bytes.is_none_or(|b| b > isize::MAX as usize) && !matches!(i.op, Op::Const(_)) {
+            let e = crate::base::error::err!(Memory, "{} of {} {} is larger than the address space", i.op.name(), i.dtype, i.shape);
+            return Err(i.site.map_or(e.clone(), |s| e.at(s)));
+        }
+    }
+    Ok(())
+}
+
+/// Runs a whole trace on the CPU device without the plan cache: for tests and tools that start from a trace and not from tensors.
+///
+/// # Errors
+/// As evaluating tensors.
+pub fn run_trace(
+    t: &Trace,
+    inputs: &[crate::trace::interp::HostTensor],
+    params: &[crate::base::Scalar],
+    fusing: bool,
+) -> Result<Vec<crate::trace::interp::HostTensor>> {
+    use crate::trace::interp::HostTensor;
+    check_size(t)?;
+    let l = lower(t, fusing)?;
+    let device = backend::of(crate::base::DeviceId(0));
+    let exe = device.prepare(&l.schedule)?;
+    let leaves = inputs.iter().map(|h| device.upload(&h.to_bytes())).collect::<Result<Vec<_>>>()?;
+    let outs = device.run(&*exe, &leaves, params)?;
+    l.results
+        .iter()
+        .zip(&t.outputs)
+        .map(|(r, &o)| {
+            let (dtype, shape) = (t.dtype(o), t.shape(o).clone());
+            let mut bytes = vec![0; shape.numel() * dtype.size()];
+            match *r {
+                PlanResult::Output(i) => device.download(&*outs[i as usize], &mut bytes)?,
+                PlanResult::Leaf(i) => device.download(&*leaves[i as usize], &mut bytes)?,
+            }
+            HostTensor::from_bytes(dtype, shape, &bytes)
+        })
+        .collect()
+}

@@ -1,0 +1,128 @@
+//! Memory of a plan: which buffer each stored value gets, temporaries packed into one arena by lifetime.
+
+use super::compile::PlanResult;
+use crate::base::{Result, error::bail};
+use crate::fuse::launch::FusedLaunch;
+use crate::loops::Access;
+use crate::loops::schedule::{Instance, Launch, Place, Schedule, Slot, SlotId};
+use crate::trace::{Op, Trace, ValueId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Temporaries start at multiples of this.
+const ALIGN: usize = 64;
+
+/// A schedule with its memory.
+pub struct Layout {
+    /// Kernels and buffers.
+    pub schedule: Schedule,
+    /// For each output.
+    pub results: Vec<PlanResult>,
+    /// Largest sum of live temporary bytes at any time.
+    pub live_bytes: usize,
+}
+
+struct Life {
+    first: usize,
+    last: usize,
+}
+
+/// Gives every argument a slot and every temporary a place in the arena.
+///
+/// # Errors
+/// `Internal` if an output is nowhere stored.
+pub fn lay_out(t: &Trace, launches: Vec<FusedLaunch>, outputs: &[ValueId]) -> Result<Layout> {
+    let mut s = Schedule { params: t.params.iter().map(|&p| t.dtype(p)).collect(), ..Schedule::default() };
+    let mut slot_of: HashMap<ValueId, SlotId> = HashMap::new();
+    let mut lives: Vec<Life> = Vec::new();
+    let mut output_number: HashMap<ValueId, u32> = HashMap::new();
+    let mut results = Vec::new();
+    let mut slot = |v: ValueId, place: Place, s: &mut Schedule, lives: &mut Vec<Life>| {
+        *slot_of.entry(v).or_insert_with(|| {
+            s.slots.push(Slot { dtype: t.dtype(v), numel: t.shape(v).numel(), place });
+            lives.push(Life { first: usize::MAX, last: 0 });
+            SlotId(s.slots.len() as u32 - 1)
+        })
+    };
+    for &o in outputs {
+        match t[o].op {
+            Op::Input(n) => results.push(PlanResult::Leaf(n)),
+            _ => {
+                let next = output_number.len() as u32;
+                let n = *output_number.entry(o).or_insert(next);
+                slot(o, Place::Output(n), &mut s, &mut lives);
+                results.push(PlanResult::Output(n));
+            }
+        }
+    }
+    for (at, l) in launches.into_iter().enumerate() {
+        let mut instances = Vec::with_capacity(l.instances.len());
+        for i in l.instances {
+            let mut slots = Vec::with_capacity(i.args.len());
+            for (&v, arg) in i.args.iter().zip(&i.kernel.args) {
+                let place = match t[v].op {
+                    Op::Input(n) => Place::Input(n),
+                    _ => Place::Arena(0),
+                };
+                let id = slot(v, place, &mut s, &mut lives);
+                let life = &mut lives[id.0 as usize];
+                if arg.access == Access::Read
+                    && life.first == usize::MAX
+                    && matches!(s.slots[id.0 as usize].place, Place::Arena(_))
+                    && arg.numel > 0
+                {
+                    bail!(Internal, "a kernel reads {v:?} ({}) before any kernel writes it", t[v].op.name());
+                }
+                life.first = life.first.min(at);
+                life.last = life.last.max(at);
+                slots.push(id);
+            }
+            instances.push(Instance { kernel: Arc::new(i.kernel), slots, params: i.params });
+        }
+        s.launches.push(Launch { instances });
+    }
+    let live_bytes = pack(&mut s, &lives);
+    Ok(Layout { schedule: s, results, live_bytes })
+}
+
+/// Places temporaries, largest first, at the lowest offset free over their whole life. Returns the lower bound: the largest sum of live
+/// bytes.
+fn pack(s: &mut Schedule, lives: &[Life]) -> usize {
+    let size = |s: &Schedule, i: usize| s.slots[i].bytes().next_multiple_of(ALIGN);
+    let mut temps: Vec<usize> =
+        (0..s.slots.len()).filter(|&i| matches!(s.slots[i].place, Place::Arena(_)) && lives[i].first != usize::MAX).collect();
+    let mut live_bytes = 0;
+    let mut events: Vec<(usize, isize)> = Vec::new();
+    for &i in &temps {
+        events.push((2 * lives[i].first, size(s, i) as isize));
+        events.push((2 * lives[i].last + 1, -(size(s, i) as isize)));
+    }
+    events.sort_unstable();
+    let mut live = 0isize;
+    for (_, d) in events {
+        live += d;
+        live_bytes = live_bytes.max(live as usize);
+    }
+    temps.sort_by_key(|&i| (std::cmp::Reverse(size(s, i)), lives[i].first));
+    let mut placed: Vec<(usize, usize, usize)> = Vec::new();
+    for i in temps {
+        let need = size(s, i);
+        let mut busy: Vec<(usize, usize)> = placed
+            .iter()
+            .filter(|&&(j, _, _)| lives[j].first <= lives[i].last && lives[i].first <= lives[j].last)
+            .map(|&(_, a, b)| (a, b))
+            .collect();
+        busy.sort_unstable();
+        let mut at = 0;
+        for (a, b) in busy {
+            if a >= at + need {
+                break;
+            }
+            at = at.max(b);
+        }
+        s.slots[i].place = Place::Arena(at);
+        s.arena_bytes = s.arena_bytes.max(at + need);
+        placed.push((i, at, at + need));
+    }
+    live_bytes
+}

@@ -1,0 +1,204 @@
+//! Executable plans: from recorded nodes to values.
+//!
+//! [`evaluate`] walks the graph once to a canonical key. A hit in the plan cache runs the stored plan: no pass, no code generation.
+//! A miss imports, simplifies, fuses, lays out memory and asks the backend to prepare the schedule, once per key however many threads
+//! ask. Numbers the user wrote and the leaves' data are looked up anew for each run.
+//!
+//! Invariants: no lock is held while compiling or running; a node's value is set once, the first thread that has it wins; a plan's
+//! results depend on the key, the leaves and the parameters alone.
+
+mod cache;
+pub(crate) mod compile;
+mod explain;
+mod memory;
+mod stats;
+
+pub use compile::{Plan, PlanResult, run_trace};
+pub use explain::{Report, ReportKernel, explain};
+pub use stats::{Stats, stats};
+
+use crate::backend;
+use crate::base::error::{bail, err};
+use crate::base::{DeviceId, Result, Value};
+use crate::trace::graph::{self, Node, Through};
+use crate::trace::{import, key};
+use cache::Slot;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+/// What becomes of the recipe of an evaluated value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// It stays, so that a gradient can still be taken.
+    Recipe,
+    /// It is let go: the value becomes a leaf.
+    Cut,
+}
+
+/// What a walk found out, before anything is compiled.
+struct Request {
+    roots: Vec<Arc<Node>>,
+    keyed: key::Keyed,
+    hash: u64,
+    device: DeviceId,
+}
+
+/// Computes the nodes' values, and those of what is bundled with them and still held.
+///
+/// # Errors
+/// The slip a poisoned tensor carries; what the device reports. Nothing is set then, and the engine works on.
+pub fn evaluate(nodes: &[Arc<Node>], keep: Keep) -> Result<()> {
+    if let Some(e) = nodes.iter().find_map(|n| n.poison()) {
+        return Err(e.clone());
+    }
+    let roots = wanted(nodes);
+    if !roots.is_empty() {
+        run(roots.clone())?;
+    }
+    if keep == Keep::Cut {
+        let cut: Vec<_> = {
+            let mut owner = graph::owner();
+            roots.iter().chain(nodes).filter_map(|n| n.cut(&mut owner, false)).collect()
+        };
+        // Recipes are dropped here, without the owner: a long chain takes its time.
+        drop(cut);
+    }
+    Ok(())
+}
+
+/// The nodes without a value, and those bundled with them.
+fn wanted(nodes: &[Arc<Node>]) -> Vec<Arc<Node>> {
+    let mut roots: Vec<Arc<Node>> = Vec::with_capacity(nodes.len());
+    let mut add = |n: Arc<Node>| {
+        if n.value.get().is_none() && !roots.iter().any(|r| Arc::ptr_eq(r, &n)) {
+            roots.push(n);
+        }
+    };
+    let mut bundles: Vec<*const graph::Bundle> = Vec::new();
+    for n in nodes {
+        add(n.clone());
+        if n.value.get().is_none()
+            && let Some(b) = n.bundle.get()
+            && !bundles.contains(&Arc::as_ptr(b))
+        {
+            bundles.push(Arc::as_ptr(b));
+            b.0.iter().filter_map(Weak::upgrade).for_each(&mut add);
+        }
+    }
+    roots
+}
+
+fn run(roots: Vec<Arc<Node>>) -> Result<()> {
+    let device = roots[0].device;
+    if let Some(other) = roots.iter().find(|n| n.device != device) {
+        return Err(err!(Device, "tensors on device {} and {} are evaluated together: evaluate them apart", device.0, other.device.0)
+            .at(other.site));
+    }
+    let (request, imported) = {
+        let owner = graph::owner();
+        let walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
+        if let Some(e) = walk.order.iter().find_map(|n| n.poison()) {
+            return Err(e.clone());
+        }
+        let keyed = key::encode(&owner, &walk, roots.iter());
+        let hash = key::hash(&keyed.words);
+        let found = cache::plans().contains(hash, &keyed.words);
+        // Imported under the same lock, so that the trace is the one the key describes.
+        let imported = if found { None } else { Some(import::import(&owner, &walk, Through::Unevaluated, roots.iter())?) };
+        (Request { roots: roots.clone(), keyed, hash, device }, imported)
+    };
+    let slot = cache::plans().slot(request.hash, &request.keyed.words);
+    let plan = plan_of(&slot, &request, imported)?;
+    let site = request.roots[0].site;
+    let backend = backend::of(request.device);
+    let leaves: Vec<_> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
+    let storages = backend.run(&*plan.executable, &leaves, &request.keyed.params).map_err(|e| e.at(site))?;
+    stats::launched(&plan);
+    for (node, r) in request.roots.iter().zip(&plan.results) {
+        let storage = match *r {
+            PlanResult::Output(i) => storages[i as usize].clone(),
+            PlanResult::Leaf(i) => leaves[i as usize].clone(),
+        };
+        let _ = node.value.set(Ok(Value { storage, dtype: node.dtype }));
+    }
+    Ok(())
+}
+
+/// The plan of a slot; whoever comes first compiles, the others wait for it.
+fn plan_of(slot: &Arc<Slot>, request: &Request, imported: Option<import::Imported>) -> Result<Arc<Plan>> {
+    let mut compiled = false;
+    let plan = slot.plan.get_or_init(|| {
+        compiled = true;
+        let imported = match imported {
+            Some(i) => i,
+            // The entry was there when the key was looked up but was evicted before we took it.
+            None => {
+                let owner = graph::owner();
+                let walk = graph::walk(&owner, request.roots.iter(), Through::Unevaluated);
+                import::import(&owner, &walk, Through::Unevaluated, request.roots.iter())?
+            }
+        };
+        compile::compile(imported, request).map(Arc::new)
+    });
+    stats::looked_up(!compiled);
+    match plan {
+        Ok(p) => {
+            if compiled {
+                cache::plans().grown(request.hash, &request.keyed.words, p.bytes);
+            }
+            Ok(p.clone())
+        }
+        Err(e) => {
+            // A failure (no memory, say) may pass: the next call tries again.
+            cache::plans().remove(request.hash, &request.keyed.words);
+            Err(e.clone())
+        }
+    }
+}
+
+/// Values computed by the automatic flush whose recipes are still kept.
+const KEPT_FLUSHES: usize = 16;
+
+thread_local! {
+    static FLUSHED: RefCell<VecDeque<Weak<Node>>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Computes a node whose recipe has grown long. Its recipe is kept for a while, then cut and marked: a gradient that meets the mark is
+/// an error. A failure leaves the node unevaluated; the next fallible call reports it.
+pub fn flush(node: &Arc<Node>) {
+    if let Err(e) = evaluate(std::slice::from_ref(node), Keep::Recipe) {
+        log::warn!("automatic flush: {e}");
+        return;
+    }
+    stats::flushed();
+    let old = FLUSHED.with_borrow_mut(|q| {
+        q.push_back(Arc::downgrade(node));
+        if q.len() > KEPT_FLUSHES { q.pop_front() } else { None }
+    });
+    if let Some(n) = old.and_then(|w| w.upgrade()) {
+        let recipe = n.cut(&mut graph::owner(), true);
+        drop(recipe);
+    }
+}
+
+/// Refuses a request for a plan that mixes devices.
+fn one_device(leaves: &[Value], device: DeviceId) -> Result<()> {
+    match leaves.iter().find(|v| v.storage.device() != device) {
+        Some(v) => bail!(Device, "data on device {} is used on device {}: move it with to_device", v.storage.device().0, device.0),
+        None => Ok(()),
+    }
+}
+
+/// Prints to stderr what `LAZULI_DEBUG` names (a comma-separated list).
+pub(crate) fn debug(what: &str, text: impl FnOnce() -> String) {
+    if debugging(what) {
+        eprintln!("lazuli {what}:\n{}", text());
+    }
+}
+
+/// Whether `LAZULI_DEBUG` names `what`.
+pub(crate) fn debugging(what: &str) -> bool {
+    static WHAT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| std::env::var("LAZULI_DEBUG").unwrap_or_default());
+    !WHAT.is_empty() && WHAT.split(',').any(|w| w.trim() == what)
+}

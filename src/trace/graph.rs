@@ -1,0 +1,249 @@
+//! The recorded graph: immutable nodes that users' tensors hold and that share their operands.
+//!
+//! Recording takes no lock. What may change later, a node's recipe, which a *cut* drops, lies in a cell that only the holder of
+//! the graph's one owner may open: walks and cuts take that owner, recording and dropping do not.
+
+use super::op::Op;
+use crate::base::{DType, DeviceId, Error, Result, Scalar, Shape, Site, Value};
+use qcell::{TCell, TCellOwner};
+use smallvec::SmallVec;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+/// Marks the cells of the graph.
+pub struct Graph;
+/// The right to open recipes.
+pub type Owner = TCellOwner<Graph>;
+
+static OWNER: LazyLock<Mutex<Owner>> = LazyLock::new(|| Mutex::new(Owner::new()));
+
+/// Takes the graph's owner. Not to be held while recording user code, compiling or running.
+pub fn owner() -> MutexGuard<'static, Owner> {
+    OWNER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A recorded value.
+pub struct Node {
+    /// Element type.
+    pub dtype: DType,
+    /// Where it lives or will be computed.
+    pub device: DeviceId,
+    /// Length of the longest recipe chain below, for the automatic flush.
+    pub depth: u32,
+    /// Shape.
+    pub shape: Shape,
+    /// The user's line.
+    pub site: Site,
+    /// Set when computed, or from the start for data; an error marks a poisoned tensor.
+    pub value: OnceLock<Result<Value>>,
+    /// Outputs of one transform that are evaluated together.
+    pub bundle: OnceLock<Arc<Bundle>>,
+    recipe: TCell<Graph, Recipe>,
+    /// (walk generation << 32) | number in that walk. Written only under the owner.
+    mark: AtomicU64,
+}
+
+/// How a node's value comes about.
+#[derive(Debug)]
+pub enum Recipe {
+    /// Data, or a value whose recipe was let go by `eval` or an optimiser step.
+    Leaf,
+    /// A value whose recipe was let go by the automatic flush: a gradient may not pass.
+    Flushed,
+    /// An input of a region or program that is being recorded; the number is unique in the process.
+    Placeholder(u64),
+    /// An op on operands.
+    Made(Op, Inputs),
+}
+
+/// Operands of a recorded op.
+pub type Inputs = SmallVec<[Input; 2]>;
+
+/// An operand: another node, or a number that stretches to the op's shape.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A recorded value.
+    Node(Arc<Node>),
+    /// A user's number: data, not structure.
+    Param(Scalar, DType),
+    /// A number written by a library composition: part of the structure.
+    Const(Scalar, DType),
+}
+
+/// Outputs of one transform call; evaluating one evaluates all that are still held.
+#[derive(Debug)]
+pub struct Bundle(pub Vec<Weak<Node>>);
+
+impl Bundle {
+    /// Ties nodes together. A node that is already in a bundle stays in that one.
+    pub fn tie(nodes: &[Arc<Node>]) {
+        let made: Vec<_> = nodes.iter().filter(|n| n.value.get().is_none()).collect();
+        if made.len() > 1 {
+            let b = Arc::new(Bundle(made.iter().map(|n| Arc::downgrade(n)).collect()));
+            for n in made {
+                let _ = n.bundle.set(b.clone());
+            }
+        }
+    }
+}
+
+impl Node {
+    /// A node with a recipe. `value` is preset for data and for poisoned tensors.
+    pub fn new(
+        recipe: Recipe,
+        dtype: DType,
+        shape: Shape,
+        device: DeviceId,
+        site: Site,
+        depth: u32,
+        value: Option<Result<Value>>,
+    ) -> Arc<Node> {
+        let slot = OnceLock::new();
+        if let Some(v) = value {
+            let _ = slot.set(v);
+        }
+        Arc::new(Node {
+            dtype,
+            device,
+            depth,
+            shape,
+            site,
+            value: slot,
+            bundle: OnceLock::new(),
+            recipe: TCell::new(recipe),
+            mark: AtomicU64::new(0),
+        })
+    }
+
+    /// The recipe.
+    pub fn recipe<'a>(&'a self, owner: &'a Owner) -> &'a Recipe {
+        owner.ro(&self.recipe)
+    }
+
+    /// The error of a poisoned tensor.
+    pub fn poison(&self) -> Option<&Error> {
+        self.value.get().and_then(|v| v.as_ref().err())
+    }
+
+    /// The value, if computed.
+    pub fn ready(&self) -> Option<&Value> {
+        self.value.get().and_then(|v| v.as_ref().ok())
+    }
+
+    /// Lets the recipe go; the node must have its value. Returns what was held, to be dropped without the owner.
+    pub fn cut(&self, owner: &mut Owner, flushed: bool) -> Option<Recipe> {
+        debug_assert!(self.value.get().is_some());
+        let r = owner.rw(&self.recipe);
+        match r {
+            Recipe::Made(..) => Some(std::mem::replace(r, if flushed { Recipe::Flushed } else { Recipe::Leaf })),
+            _ => None,
+        }
+    }
+
+    /// The number this walk gave the node, if it was visited.
+    pub fn number(&self, generation: u32) -> Option<u32> {
+        let m = self.mark.load(Ordering::Relaxed);
+        ((m >> 32) as u32 == generation && m as u32 != u32::MAX).then_some(m as u32)
+    }
+
+    fn visited(&self, generation: u32) -> bool {
+        (self.mark.load(Ordering::Relaxed) >> 32) as u32 == generation
+    }
+
+    fn set_number(&self, generation: u32, n: u32) {
+        self.mark.store(((generation as u64) << 32) | n as u64, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({} {})", self.dtype, self.shape)
+    }
+}
+
+/// A chain of a million nodes is dropped by a loop, not by recursion.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let Recipe::Made(_, inputs) = std::mem::replace(self.recipe.get_mut(), Recipe::Leaf) else { return };
+        dismantle(inputs);
+    }
+}
+
+/// Drops operands iteratively.
+fn dismantle(inputs: Inputs) {
+    let mut rest: SmallVec<[Arc<Node>; 8]> = SmallVec::new();
+    let take = |inputs: Inputs, rest: &mut SmallVec<[Arc<Node>; 8]>| {
+        for i in inputs {
+            if let Input::Node(n) = i {
+                rest.push(n);
+            }
+        }
+    };
+    take(inputs, &mut rest);
+    while let Some(n) = rest.pop() {
+        if let Some(mut node) = Arc::into_inner(n)
+            && let Recipe::Made(_, inputs) = std::mem::replace(node.recipe.get_mut(), Recipe::Leaf)
+        {
+            take(inputs, &mut rest);
+        }
+    }
+}
+
+/// What counts as a leaf of a walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Through {
+    /// Nodes that have a value are leaves: for evaluation.
+    Unevaluated,
+    /// Every kept recipe is followed, also below values: for differentiation.
+    Recipes,
+}
+
+/// Nodes below some roots, operands first, each with a number valid while the owner is held.
+pub struct Walk<'a> {
+    /// In post-order of a depth-first walk, operands left to right: the canonical numbering.
+    pub order: Vec<&'a Arc<Node>>,
+    /// Of this walk, for [`Node::number`].
+    pub generation: u32,
+}
+
+static GENERATION: AtomicU64 = AtomicU64::new(1);
+
+/// Numbers all nodes below `roots`. Iterative.
+pub fn walk<'a>(owner: &'a Owner, roots: impl Iterator<Item = &'a Arc<Node>>, through: Through) -> Walk<'a> {
+    // A generation is 32 bits of the mark; marks of 2^32 walks ago could only confuse a node untouched since then.
+    let generation = GENERATION.fetch_add(1, Ordering::Relaxed) as u32;
+    let mut order: Vec<&Arc<Node>> = Vec::new();
+    let mut stack: Vec<(&Arc<Node>, &[Input])> = Vec::new();
+    let operands = |n: &'a Node| -> &'a [Input] {
+        match n.recipe(owner) {
+            Recipe::Made(_, inputs) if through == Through::Recipes || n.value.get().is_none() => inputs,
+            _ => &[],
+        }
+    };
+    for root in roots {
+        if root.visited(generation) {
+            continue;
+        }
+        root.set_number(generation, u32::MAX);
+        stack.push((root, operands(root)));
+        while let Some((node, rest)) = stack.last_mut() {
+            match rest.split_first() {
+                Some((first, tail)) => {
+                    *rest = tail;
+                    if let Input::Node(n) = first
+                        && !n.visited(generation)
+                    {
+                        n.set_number(generation, u32::MAX);
+                        stack.push((n, operands(n)));
+                    }
+                }
+                None => {
+                    node.set_number(generation, order.len() as u32);
+                    order.push(node);
+                    stack.pop();
+                }
+            }
+        }
+    }
+    Walk { order, generation }
+}

@@ -1,0 +1,91 @@
+//! Keeping only what results need: the tail a transform appended, and the bodies of the regions it makes.
+
+use crate::trace::{Args, Op, Region, RegionKind, Trace, ValueId};
+use std::sync::Arc;
+
+/// The op of a symbolic tangent: stands in the trace while a linear program is built and transposed, never after.
+pub(super) const PLACEHOLDER: Op = Op::Input(u32::MAX);
+
+/// Drops the instructions from `from` on that `roots` do not need; returns the roots' new names.
+pub(super) fn compact(t: &mut Trace, from: usize, roots: &[Option<ValueId>]) -> Vec<Option<ValueId>> {
+    let live = live(t, from, roots);
+    let mut map: Vec<ValueId> = Vec::with_capacity(live.len());
+    let tail = t.insts.split_off(from);
+    let rename = |map: &[ValueId], v: ValueId| if v.index() < from { v } else { map[v.index() - from] };
+    for (mut inst, live) in tail.into_iter().zip(live) {
+        map.push(ValueId::new(t.insts.len()));
+        if live {
+            debug_assert!(inst.op != PLACEHOLDER, "a cotangent refers to a symbolic tangent");
+            inst.args.iter_mut().for_each(|a| *a = rename(&map, *a));
+            t.insts.push(inst);
+        }
+    }
+    roots.iter().map(|r| r.map(|v| rename(&map, v))).collect()
+}
+
+/// Appends a `Checkpoint` region that computes `roots` of `body` from `args`; one value per root.
+/// Inputs that the roots do not need are left out, and a root that is an input is just that operand.
+pub(super) fn emit_checkpoint(t: &mut Trace, body: &Trace, args: &[ValueId], roots: &[Option<ValueId>]) -> Vec<Option<ValueId>> {
+    let through = |v: ValueId| match body[v].op {
+        Op::Input(i) => Some(args[i as usize]),
+        _ => None,
+    };
+    let computed: Vec<Option<ValueId>> = roots.iter().map(|r| r.filter(|&v| through(v).is_none())).collect();
+    let mut region = None;
+    if computed.iter().any(|r| r.is_some()) {
+        let live = live(body, 0, &computed);
+        let mut out = Trace::new();
+        let mut operands = Args::new();
+        let mut map: Vec<ValueId> = Vec::with_capacity(live.len());
+        for (inst, live) in body.insts.iter().zip(live) {
+            map.push(ValueId::new(out.insts.len()));
+            if !live {
+                continue;
+            }
+            if let Op::Input(i) = inst.op {
+                operands.push(args[i as usize]);
+                out.input(inst.dtype, inst.shape.clone());
+            } else {
+                let a: Args = inst.args.iter().map(|x| map[x.index()]).collect();
+                out.push_typed(inst.op.clone(), &a, inst.dtype, inst.shape.clone(), inst.site);
+            }
+        }
+        out.outputs = computed.iter().flatten().map(|v| map[v.index()]).collect();
+        region = Some(t.apply(Op::Region(Arc::new(Region { kind: RegionKind::Checkpoint, body: Arc::new(out) })), &operands));
+    }
+    let mut next = 0;
+    roots
+        .iter()
+        .map(|r| {
+            r.map(|v| {
+                through(v).unwrap_or_else(|| {
+                    let o = output(t, region.expect("some root is computed"), next, &body[v]);
+                    next += 1;
+                    o
+                })
+            })
+        })
+        .collect()
+}
+
+/// Appends the reading of output `k`, which has the type of `like`.
+pub(super) fn output(t: &mut Trace, region: ValueId, k: u32, like: &crate::trace::Inst) -> ValueId {
+    t.push_typed(Op::Output(k), &[region], like.dtype, like.shape.clone(), None)
+}
+
+/// Which of the instructions from `from` on the roots need.
+fn live(t: &Trace, from: usize, roots: &[Option<ValueId>]) -> Vec<bool> {
+    let mut live = vec![false; t.insts.len() - from];
+    let mark = |live: &mut Vec<bool>, v: ValueId| {
+        if let Some(i) = v.index().checked_sub(from) {
+            live[i] = true;
+        }
+    };
+    roots.iter().flatten().for_each(|&v| mark(&mut live, v));
+    for i in (0..live.len()).rev() {
+        if live[i] {
+            t.insts[from + i].args.iter().for_each(|&a| mark(&mut live, a));
+        }
+    }
+    live
+}
