@@ -289,7 +289,12 @@ impl Emitter<'_, '_> {
         }
         for (s, st) in pa.stores.iter().enumerate() {
             let d = self.k.args[st.arg.index()].dtype;
-            if !scatter && !self.style.late && !self.style.streams(st.arg.index()) && d == compute(d) && self.an.stores[pass][s] == Path::Stream {
+            if !scatter
+                && !self.style.late
+                && !self.style.streams(st.arg.index())
+                && d == compute(d)
+                && self.an.stores[pass][s] == Path::Stream
+            {
                 self.direct[st.value.index()] = s as u16;
             }
         }
@@ -462,7 +467,9 @@ impl Emitter<'_, '_> {
             if n >= 2 && scalar(self, x[0]) && !scalar(self, x[1]) {
                 let swapped = match op {
                     TileOp::MulAdd(..) => Some(op),
-                    TileOp::Binary(b, d) if matches!(b, Binary::Add | Binary::Mul | Binary::Max | Binary::Min) => Some(TileOp::Binary(b, d)),
+                    TileOp::Binary(b, d) if matches!(b, Binary::Add | Binary::Mul | Binary::Max | Binary::Min) => {
+                        Some(TileOp::Binary(b, d))
+                    }
                     TileOp::Compare(c, d) => Some(TileOp::Compare(mirrored(c), d)),
                     _ => None,
                 };
@@ -1035,7 +1042,9 @@ impl Emitter<'_, '_> {
                 if d != c {
                     if stream {
                         let v = narrow(self, a, VECTOR, None)?;
-                        self.push(VECTOR, Instr::Tile { f: tile::stream_copy(size), dst: slot, a: v.slot, b: NONE, c: NONE }, || "stream".into());
+                        self.push(VECTOR, Instr::Tile { f: tile::stream_copy(size), dst: slot, a: v.slot, b: NONE, c: NONE }, || {
+                            "stream".into()
+                        });
                         self.drop_reg(v.reg);
                     } else {
                         narrow(self, a, VECTOR, Some(slot))?;
@@ -1059,7 +1068,14 @@ impl Emitter<'_, '_> {
                 };
                 let a = self.vector(x, c.size());
                 let v = if d != c { narrow(self, a, VECTOR, None)? } else { Val { slot: a, ..NO_VAL } };
-                self.p.walks.push(WalkOp { kind: WalkKind::Store { arg: arg as u16 }, walk: w, dynamic, size: size as u8, reg: v.slot, out: NONE });
+                self.p.walks.push(WalkOp {
+                    kind: WalkKind::Store { arg: arg as u16 },
+                    walk: w,
+                    dynamic,
+                    size: size as u8,
+                    reg: v.slot,
+                    out: NONE,
+                });
                 let i = self.p.walks.len() - 1;
                 self.push(VECTOR, Instr::Walk(i as u16), || "store".into());
                 self.drop_reg(v.reg);

@@ -162,7 +162,9 @@ impl CpuExecutable {
                     return Err(internal("a kernel is bound to the wrong number of buffers or parameters"));
                 }
                 for (a, x) in i.kernel.args.iter().zip(&slots) {
-                    let Some(slot) = s.slots.get(*x as usize) else { return Err(internal("a kernel is bound to a slot that does not exist")) };
+                    let Some(slot) = s.slots.get(*x as usize) else {
+                        return Err(internal("a kernel is bound to a slot that does not exist"));
+                    };
                     if a.numel.saturating_mul(a.dtype.size()) > slot.bytes() {
                         bail!(Internal, "cpu: a kernel needs {} elements of {}, its buffer has {} bytes", a.numel, a.dtype, slot.bytes());
                     }

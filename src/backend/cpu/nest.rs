@@ -6,7 +6,7 @@
 //! *atoms* (quotients, remainders, computed values) that are no affine function.
 
 use crate::base::error::bail;
-use crate::base::{ErrorKind, Error, Result};
+use crate::base::{Error, ErrorKind, Result};
 use crate::loops::{Bound, ExprId, ExprKind, Index, IndexId, Kernel, ReduceKind};
 use smallvec::{SmallVec, smallvec};
 
@@ -260,11 +260,7 @@ pub fn forms(k: &Kernel) -> Vec<Form> {
                 for (d, &s) in f.strides.iter().enumerate() {
                     if s % c == 0 { whole.strides[d] = s / c } else { rest.strides[d] = s }
                 }
-                if f.atoms.is_empty() && within(&rest, c) {
-                    if matches!(ix, Index::Div(..)) { whole } else { rest }
-                } else {
-                    atom()
-                }
+                if f.atoms.is_empty() && within(&rest, c) { if matches!(ix, Index::Div(..)) { whole } else { rest } } else { atom() }
             }
             Index::Value(..) => atom(),
         };
@@ -406,7 +402,13 @@ impl<'k> Analysis<'k> {
             let l = |e: ExprId| self.level[e.index()];
             let level = match &self.k.exprs[x].kind {
                 ExprKind::Const(_) | ExprKind::Param(_) => CONST,
-                ExprKind::Reduced(..) => if self.nest.mode == Mode::Row { UNIFORM } else { VECTOR },
+                ExprKind::Reduced(..) => {
+                    if self.nest.mode == Mode::Row {
+                        UNIFORM
+                    } else {
+                        VECTOR
+                    }
+                }
                 ExprKind::Scratch(_) => VECTOR,
                 ExprKind::Unary(_, a) | ExprKind::Cast(a) => l(*a),
                 ExprKind::Binary(_, a, b) | ExprKind::Compare(_, a, b) => l(*a).max(l(*b)),
@@ -488,8 +490,7 @@ impl<'k> Analysis<'k> {
                 return Path::Stream;
             }
         }
-        let lines: SmallVec<[u16; 2]> =
-            index.into_iter().chain(mask.iter().map(|b| b.index)).map(|i| self.line_of[i.index()]).collect();
+        let lines: SmallVec<[u16; 2]> = index.into_iter().chain(mask.iter().map(|b| b.index)).map(|i| self.line_of[i.index()]).collect();
         let limits = mask.iter().map(|b| (b.lo, b.hi)).collect();
         Path::Walk(self.add_walk(lines, index.is_some(), limits))
     }

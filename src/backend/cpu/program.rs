@@ -207,7 +207,13 @@ impl Program {
             Slot::Param(i) => format!("param{i}"),
             Slot::Access(a) => {
                 let a = &self.accesses[a as usize];
-                format!("arg{}[line{}{}{}]", a.arg, a.line, if a.dynamic != NONE { " + dynamic" } else { "" }, if a.stream { " + v" } else { "" })
+                format!(
+                    "arg{}[line{}{}{}]",
+                    a.arg,
+                    a.line,
+                    if a.dynamic != NONE { " + dynamic" } else { "" },
+                    if a.stream { " + v" } else { "" }
+                )
             }
             Slot::Walked => format!("w{s}"),
             Slot::Acc(i) => format!("acc{i}"),

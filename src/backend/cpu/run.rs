@@ -270,7 +270,15 @@ impl<'a> Task<'a> {
     /// `mem` has `b.task_bytes()` bytes, aligned to 64; `args` point to the kernel's buffers and stay valid; `params` has the kernel's parameters,
     /// 8 bytes each in their compute dtype.
     pub unsafe fn start(b: &'a Bound, args: &'a [*mut u8], params: *const u64, mem: *mut u8) -> Task<'a> {
-        let mut t = Task { b, args, mem, cur: mem.cast(), par: SmallVec::from_elem(0, b.nest.par.len()), rows: SmallVec::new(), point_result: std::ptr::null_mut() };
+        let mut t = Task {
+            b,
+            args,
+            mem,
+            cur: mem.cast(),
+            par: SmallVec::from_elem(0, b.nest.par.len()),
+            rows: SmallVec::new(),
+            point_result: std::ptr::null_mut(),
+        };
         // SAFETY: inside the memory.
         t.rows = b.layout.scratch.iter().map(|&o| unsafe { mem.add(o) }).collect();
         for (i, line) in b.nest.lines.iter().enumerate() {
@@ -398,7 +406,10 @@ impl<'a> Task<'a> {
         for a in &p.accesses {
             if a.dynamic == NONE {
                 // SAFETY: slots and lines are inside their tables.
-                unsafe { *t.add(a.slot as usize) = self.args[a.arg as usize].wrapping_offset(*self.cur.add(a.line as usize) as isize * a.size as isize) };
+                unsafe {
+                    *t.add(a.slot as usize) =
+                        self.args[a.arg as usize].wrapping_offset(*self.cur.add(a.line as usize) as isize * a.size as isize)
+                };
             }
         }
         // SAFETY: as promised.
@@ -463,9 +474,7 @@ impl<'a> Task<'a> {
                         let get = |s: u16| if s == NONE { std::ptr::null() } else { *t.add(s as usize) as *const u8 };
                         f(*t.add(dst as usize), get(a), get(b), get(c), n)
                     }
-                    Instr::Splat(f, dst, a) => {
-                        f(*t.add(dst as usize), *t.add(a as usize), std::ptr::null(), std::ptr::null(), self.b.tile)
-                    }
+                    Instr::Splat(f, dst, a) => f(*t.add(dst as usize), *t.add(a as usize), std::ptr::null(), std::ptr::null(), self.b.tile),
                     Instr::Walk(w) => self.walk(k, w as usize, v, n),
                     Instr::Gather(g) => {
                         let g = &self.b.programs[k].indexed[g as usize];
@@ -546,7 +555,9 @@ impl<'a> Task<'a> {
                     super::access::in_bounds(walk, self.cur, v, n, reg);
                     *t.add(op.out as usize) = reg;
                 }
-                WalkKind::Store { arg } => super::access::store(walk, self.cur, dynamic, self.args[arg as usize], v, n, reg, op.size as usize),
+                WalkKind::Store { arg } => {
+                    super::access::store(walk, self.cur, dynamic, self.args[arg as usize], v, n, reg, op.size as usize)
+                }
             }
         }
     }
@@ -659,9 +670,7 @@ impl<'a> Task<'a> {
             unsafe {
                 if sink.arg {
                     *dst.cast::<i64>() = (*self.acc(k, s, 0).cast::<ArgState>()).index().unwrap_or(0);
-                } else if !single
-                    && let Some(fold) = b.sinks[k][s].fold
-                {
+                } else if !single && let Some(fold) = b.sinks[k][s].fold {
                     fold(dst, base.add(s * pieces * 8), std::ptr::null(), std::ptr::null(), pieces);
                 }
             }
