@@ -8,6 +8,7 @@ pub mod function;
 pub mod fuse;
 pub mod loops;
 pub mod plan;
+pub mod profile;
 pub mod simplify;
 pub mod tensor;
 pub mod trace;

@@ -1,7 +1,8 @@
 //! The command-line tool: devices, benchmarks, what becomes of a trace.
 
+use lazuli::Device;
 use lazuli::profile::bench::{self, Case, Rules, floor, report};
-use lazuli::{Device, plan, trace};
+use lazuli::profile::explain_text;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -273,9 +274,7 @@ fn explain(args: &[String]) -> Done {
         [_, more, ..] => return Err(Failure::Usage(format!("unexpected argument `{more}`"))),
     };
     let text = std::fs::read_to_string(path).map_err(|e| Failure::Run(format!("{path}: {e}")))?;
-    let parsed: trace::Trace = text.parse().map_err(|e: lazuli::Error| Failure::Run(format!("{path}: {e}")))?;
-    trace::verify::verify(&parsed).map_err(|e| Failure::Run(format!("{path}: {e}")))?;
-    let report = plan::explain_trace(&parsed, Device::best())?;
+    let report = explain_text(&text, Device::best()).map_err(|e| Failure::Run(format!("{path}: {e}")))?;
     println!("trace, simplified:\n{}\n{report}", report.trace());
     for (i, k) in report.kernels().iter().enumerate() {
         println!("kernel {i}, {}: {} bytes, {} flop\n{}", k.name(), k.bytes(), k.flops(), report.source(i));

@@ -19,6 +19,7 @@ pub mod report;
 mod simulate;
 mod train;
 
+pub use elementwise::chain;
 pub use measure::{Rules, Timing};
 
 use crate::base::Result;
