@@ -3,6 +3,7 @@
 use super::data::randn;
 use super::{Case, MIB, Produced, Step};
 use crate::base::Result;
+use crate::trace::{ConvSpec, Op};
 use crate::{Tensor, vjp};
 
 const N3: f64 = 1073741824.0;
@@ -57,7 +58,16 @@ fn conv_backward(batch: usize) -> Result<Step> {
 }
 
 fn conv3x3(x: &Tensor, w: &Tensor) -> Tensor {
-    x.conv2d(w, None, crate::tensor::Conv::new().padding(1))
+    use smallvec::smallvec;
+    let spec = ConvSpec {
+        stride: smallvec![1, 1],
+        lo: smallvec![1, 1],
+        hi: smallvec![1, 1],
+        lhs_dilation: smallvec![1, 1],
+        rhs_dilation: smallvec![1, 1],
+        groups: 1,
+    };
+    Tensor::record(Op::Conv(Box::new(spec)), &[x, w])
 }
 
 /// `softmax(q k^T / sqrt(D)) v` over the last two axes.
