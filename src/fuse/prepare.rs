@@ -23,9 +23,14 @@ pub fn prepare(t: &Trace) -> Trace {
         let mut args: Args = inst.args.iter().map(|a| map[a.index()]).collect();
         if let Op::Conv(_) = inst.op {
             for a in args.iter_mut() {
-                if cost::base_of(&out, *a).1 != Edge::Aligned {
+                let (base, edge) = cost::base_of(&out, *a);
+                if edge != Edge::Aligned || matches!(out[base].op, Op::Const(_) | Op::Param(_)) {
                     *a = copy(&mut out, *a);
                 }
+            }
+            // The archetype's arguments 0 and 1 are two buffers.
+            if cost::base_of(&out, args[0]).0 == cost::base_of(&out, args[1]).0 {
+                args[1] = copy(&mut out, args[1]);
             }
         }
         let new = match &inst.op {
