@@ -4,6 +4,7 @@ use super::control::{MULTIPLY_ADD_LANES, multiply_add, on_two_threads, read, tri
 use super::{Case, data, measure};
 use std::hint::black_box;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 /// Peaks of two threads.
@@ -23,28 +24,49 @@ impl Peaks {
     }
 }
 
-/// Measures for about half a second.
+/// Measures for about a second. Rounds are short, far under the time slices of an operating system, and many, so that some of them run
+/// undisturbed on a busy machine.
 pub fn peaks() -> Peaks {
-    // Far larger than caches.
+    // Far larger than caches; a round takes the next part of it.
     const N: usize = 24 << 20;
+    const PART: usize = 1 << 20;
     let (x, z) = (data::normal(N, 0, 1.0), vec![0.5f32; N]);
     let y = [0, 1].map(|_| Mutex::new(vec![1.0f32; N / 2]));
-    let part = |i: usize| i * (N / 2)..(i + 1) * (N / 2);
-    let best = |work: &(dyn Fn(usize) + Sync), repeats: usize| {
+    let round_number = AtomicUsize::new(0);
+    // This thread's part in this round, as an offset into its half.
+    let at = || round_number.load(Relaxed) % (N / 2 / PART) * PART;
+    let best = |work: &(dyn Fn(usize) + Sync), rounds: usize| {
         on_two_threads(work, |round| {
-            round();
-            (0..repeats).fold(f64::INFINITY, |best, _| {
+            (0..rounds).fold(f64::INFINITY, |best, i| {
+                round_number.store(i, Relaxed);
                 let start = Instant::now();
                 round();
                 best.min(measure::ms(start))
             })
         })
     };
-    let reading = best(&|i| drop(black_box(read(&x[part(i)]))), 8);
-    let streaming = best(&|i| triad(&x[part(i)], &z[part(i)], &mut y[i].lock().unwrap_or_else(|e| e.into_inner())), 8);
-    const TIMES: usize = 1 << 20;
-    let arithmetic = best(&|_| drop(black_box(multiply_add(black_box(TIMES)))), 12);
-    let bytes = 4.0 * N as f64;
+    let of = |v: &'_ [f32], i: usize| -> std::ops::Range<usize> { i * v.len() / 2 + at()..i * v.len() / 2 + at() + PART };
+    let reading = best(
+        &|i| {
+            black_box(read(&x[of(&x, i)]));
+        },
+        200,
+    );
+    let streaming = best(
+        &|i| {
+            let mut y = y[i].lock().unwrap_or_else(|e| e.into_inner());
+            triad(&x[of(&x, i)], &z[of(&z, i)], &mut y[at()..at() + PART]);
+        },
+        200,
+    );
+    const TIMES: usize = 1 << 17;
+    let arithmetic = best(
+        &|_| {
+            black_box(multiply_add(black_box(TIMES)));
+        },
+        500,
+    );
+    let bytes = 4.0 * 2.0 * PART as f64;
     Peaks {
         gbps: (bytes / reading).max(3.0 * bytes / streaming) / 1e6,
         gflops: 2.0 * 2.0 * (TIMES * MULTIPLY_ADD_LANES) as f64 / arithmetic / 1e6,
