@@ -519,6 +519,14 @@ impl Emitter<'_, '_> {
         Val { slot: dst, reg, level }
     }
 
+    /// Makes a value that belongs to no node an operand of one instruction: the tail of the tables holds it.
+    fn temporary(&mut self, v: Val) -> u32 {
+        self.vals.push(v);
+        self.splats.push(NONE);
+        self.uses.push(1);
+        self.vals.len() as u32 - 1
+    }
+
     // ---- nodes ----
 
     fn node(&mut self, x: u32, pass: usize) -> Result<()> {
@@ -766,6 +774,7 @@ impl Emitter<'_, '_> {
         }
         let into = if kids.iter().any(|&c| self.vals[c as usize].level == VECTOR) {
             let elementwise = match e.kind {
+                ExprKind::Cast(_) if matches!(d, DType::U32 | DType::U8) => false,
                 ExprKind::Unary(..) | ExprKind::Binary(..) | ExprKind::Compare(..) | ExprKind::Select(..) => true,
                 ExprKind::Cast(a) => compute(self.k.exprs[a.index()].dtype) != d,
                 _ => false,
@@ -837,6 +846,12 @@ impl Emitter<'_, '_> {
                     // Rounded to the half type and widened again.
                     let v = self.arith(TileOp::Cast { from, to: e.dtype }, e.dtype, &[a.0], [from.size(); 3], None)?;
                     return self.widen(v, e.dtype).map(|w| Val { level: w.level.max(v.level), ..w });
+                }
+                if from.is_float() && matches!(d, DType::U32 | DType::U8) {
+                    // Negative numbers wrap, as integers do.
+                    let v = self.arith(TileOp::Cast { from, to: DType::I64 }, DType::I64, &[a.0], [from.size(); 3], None)?;
+                    let x = self.temporary(v);
+                    return self.arith(TileOp::Cast { from: DType::I64, to: d }, d, &[x], [8; 3], None);
                 }
                 if from == d {
                     let v = self.vals[a.index()];
@@ -959,11 +974,8 @@ impl Emitter<'_, '_> {
             (None, ReduceKind::Fold(..)) => fold(self, e.0),
             (None, ReduceKind::Dot(a, b)) => {
                 let v = self.arith(TileOp::Binary(Binary::Mul, d), d, &[a.0, b.0], [d.size(); 3], None)?;
-                // The product is a node of no expression: the unused tail of the table holds it.
-                self.vals.push(v);
-                self.splats.push(NONE);
-                self.uses.push(1);
-                fold(self, self.vals.len() as u32 - 1)
+                let x = self.temporary(v);
+                fold(self, x)
             }
         }
     }

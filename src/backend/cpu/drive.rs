@@ -117,8 +117,8 @@ impl Driver {
                     }
                     _ => {
                         let pieces = b.vec_total.div_ceil(piece).max(1);
-                        let (mut at, mut p) = (from / pieces, from % pieces);
-                        t.seek(at);
+                        let mut p = from % pieces;
+                        t.seek(from / pieces);
                         for u in from..to {
                             let (v0, v1) = (p * piece, b.vec_total.min((p + 1) * piece));
                             if b.nest.mode == Mode::Column {
@@ -133,7 +133,6 @@ impl Driver {
                             p += 1;
                             if p == pieces && u + 1 < to {
                                 p = 0;
-                                at += 1;
                                 t.step();
                             }
                         }
@@ -178,6 +177,26 @@ impl Driver {
                     between_column(h, b.mid_total, b.tile, v1 - v0, t.scratch(0), t.scratch(1));
                 }
             }
+        }
+    }
+
+    /// Runs the kernel, with the pool where it pays.
+    ///
+    /// # Errors
+    /// As [`regions`](Driver::regions).
+    ///
+    /// # Safety
+    /// As [`task`](Driver::task).
+    pub unsafe fn run(&self, pool: &Pool, mem: &'static Allocator, args: &[*mut u8], params: *const u64) -> Result<()> {
+        match self.tasks() {
+            Some(n) => {
+                let (args, params) = (Ptrs(args), Ptr(params.cast_mut().cast()));
+                // SAFETY: as promised.
+                pool.run(n, self.cost > SERIAL_NS, &|i| unsafe { self.task(i, args.get(), params.get().cast()) });
+                Ok(())
+            }
+            // SAFETY: as promised.
+            None => unsafe { self.regions(pool, mem, args, params) },
         }
     }
 

@@ -2,7 +2,9 @@
 
 use super::alloc::CpuStorage;
 use super::compile::{StoreStyle, compile, compute};
+use super::conv::Conv;
 use super::drive::{Driver, Held, Plan, SERIAL_NS};
+use super::matmul::Matmul;
 use super::nest::{self, Analysis, Mode, internal};
 use super::pool::pool;
 use super::run::{Bound, param_block};
@@ -27,6 +29,8 @@ const STREAM_BYTES: usize = 8 << 20;
 enum Code {
     Driven(Box<Driver>),
     Scatter(Box<Scatter>),
+    Matmul(Box<Matmul>),
+    Conv(Box<Conv>),
 }
 
 struct Instance {
@@ -91,7 +95,32 @@ fn mode_of(k: &Kernel, forms: &[nest::Form]) -> Mode {
     }
 }
 
+/// A kernel by tile programs alone.
+pub(super) fn driver(k: &Kernel, style: StoreStyle) -> Result<Driver> {
+    match programs(k, style)? {
+        Code::Driven(d) => Ok(*d),
+        _ => Err(internal("a pointwise kernel was not taken for one")),
+    }
+}
+
 fn prepare(k: &Kernel, style: StoreStyle) -> Result<Code> {
+    match k.archetype {
+        Archetype::Matmul => {
+            if let Some(m) = Matmul::new(k, style)? {
+                return Ok(Code::Matmul(Box::new(m)));
+            }
+        }
+        Archetype::Conv { .. } => {
+            if let Some(c) = Conv::new(k, style)? {
+                return Ok(Code::Conv(Box::new(c)));
+            }
+        }
+        _ => {}
+    }
+    programs(k, style)
+}
+
+fn programs(k: &Kernel, style: StoreStyle) -> Result<Code> {
     let forms = nest::forms(k);
     let mode = mode_of(k, &forms);
     let scatter = matches!(k.archetype, Archetype::Scatter(_));
@@ -99,7 +128,7 @@ fn prepare(k: &Kernel, style: StoreStyle) -> Result<Code> {
     let programs = CACHE.get(&mut an, 0, style, scatter)?;
     let results = k.passes.iter().map(|p| p.reduces.len()).sum();
     let scratch: Vec<DType> = k.scratch.iter().map(|&d| compute(d)).collect();
-    let mut b = Bound::new(programs, an.nest, results, &scratch, k.row_len(), style.stream != 0)?;
+    let mut b = Bound::new(programs, an.nest, results, &scratch, k.row_len(), style.stream != 0, 8)?;
     if let Archetype::Scatter(mode) = k.archetype {
         let Some(st) = k.passes.first().and_then(|p| p.stores.first()) else { return Err(internal("a scatter kernel without a store")) };
         let arg = &k.args[st.arg.index()];
@@ -228,6 +257,10 @@ fn launch(l: &[Instance], table: &[*mut u8], values: &[Scalar]) -> Result<()> {
                 // SAFETY: sizes were checked when the plan was prepared; Loop IR keeps indices inside.
                 None => unsafe { d.regions(pool, &MEMORY, &args, params.as_ptr())? },
             },
+            // SAFETY: as above.
+            Code::Matmul(m) => unsafe { m.run(pool, &MEMORY, &args, params.as_ptr())? },
+            // SAFETY: as above.
+            Code::Conv(c) => unsafe { c.run(pool, &MEMORY, &args, params.as_ptr())? },
             // SAFETY: as above.
             Code::Scatter(s) => unsafe { s.run(pool, &args, params.as_ptr()) },
         }

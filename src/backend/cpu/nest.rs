@@ -153,6 +153,28 @@ fn expr_children(k: &Kernel, e: usize, out: &mut Vec<u32>) {
     }
 }
 
+/// What a node (an expression, or an index from `exprs.len()` on) depends on. Indices are reached through their atoms only: their
+/// affine parts are known.
+pub fn children(k: &Kernel, forms: &[Form], x: usize, out: &mut Vec<u32>) {
+    let ne = k.exprs.len();
+    if x < ne {
+        expr_children(k, x, out);
+        return;
+    }
+    let i = x - ne;
+    for &(a, _) in &forms[i].atoms {
+        if a as usize != i {
+            out.push(ne as u32 + a);
+        } else {
+            match k.indices[i] {
+                Index::Div(y, _) | Index::Mod(y, _) => out.push(ne as u32 + y.0),
+                Index::Value(e, _) => out.push(e.0),
+                _ => {}
+            }
+        }
+    }
+}
+
 /// Depth-first post-order over nodes numbered densely.
 pub fn post_order(total: usize, roots: &[u32], mut children: impl FnMut(u32, &mut Vec<u32>)) -> Vec<u32> {
     const NEW: u8 = 0;
@@ -275,25 +297,7 @@ impl<'k> Analysis<'k> {
                 roots.extend(s.valid.map(|b| ne as u32 + b.index.0));
             }
         }
-        // Indices are reached through their atoms only: their affine parts are known.
-        let order = post_order(ne + ni, &roots, |x, out| {
-            if (x as usize) < ne {
-                expr_children(k, x as usize, out);
-            } else {
-                let i = x as usize - ne;
-                for &(a, _) in &forms[i].atoms {
-                    if a as usize != i {
-                        out.push(ne as u32 + a);
-                    } else {
-                        match k.indices[i] {
-                            Index::Div(y, _) | Index::Mod(y, _) => out.push(ne as u32 + y.0),
-                            Index::Value(e, _) => out.push(e.0),
-                            _ => {}
-                        }
-                    }
-                }
-            }
-        });
+        let order = post_order(ne + ni, &roots, |x, out| children(k, &forms, x as usize, out));
         let mut line_of = vec![NO_LINE; ni];
         let mut used: Vec<usize> = Vec::new();
         for &x in &order {

@@ -69,6 +69,8 @@ pub struct Bound {
     layout: Layout,
     results: usize,
     streams: bool,
+    /// Per program: slots besides the buffer streams that advance with the tiles, and their bytes per lane.
+    moving: Vec<SmallVec<[(u16, Slot, usize); 2]>>,
 }
 
 /// Bytes of accumulator per sink and lane: three levels in column mode, or value and position.
@@ -80,7 +82,15 @@ impl Bound {
     ///
     /// # Errors
     /// `Internal` if a reduction kernel is missing.
-    pub fn new(programs: std::sync::Arc<Vec<Program>>, nest: Nest, results: usize, scratch: &[DType], row: usize, streams: bool) -> Result<Bound> {
+    pub fn new(
+        programs: std::sync::Arc<Vec<Program>>,
+        nest: Nest,
+        results: usize,
+        scratch: &[DType],
+        row: usize,
+        streams: bool,
+        result_size: usize,
+    ) -> Result<Bound> {
         let column = nest.mode != Mode::Row;
         let (par_total, mid_total, vec_total) = (product(&nest.par), product(&nest.mid), product(&nest.vec));
         let lane_bytes = programs.iter().map(Program::lane_bytes).max().unwrap_or(0) + if nest.mode == Mode::Column { 16 } else { 0 };
@@ -121,7 +131,19 @@ impl Bound {
             }
             sinks.push(list);
         }
+        let moving = programs
+            .iter()
+            .map(|p| {
+                let moves = |s: Slot| match s {
+                    Slot::Scratch(i) if nest.mode != Mode::Column => Some(scratch[i as usize].size()),
+                    Slot::Reduced(_) if nest.mode == Mode::Point => Some(result_size),
+                    _ => None,
+                };
+                p.slots.iter().enumerate().filter_map(|(i, &s)| moves(s).map(|n| (i as u16, s, n))).collect()
+            })
+            .collect();
         let mut b = Bound {
+            moving,
             programs,
             sinks,
             nest,
@@ -238,6 +260,7 @@ pub struct Task<'a> {
     cur: *mut i64,
     par: SmallVec<[usize; 4]>,
     rows: SmallVec<[*mut u8; 2]>,
+    point_result: *mut u8,
 }
 
 impl<'a> Task<'a> {
@@ -247,7 +270,7 @@ impl<'a> Task<'a> {
     /// `mem` has `b.task_bytes()` bytes, aligned to 64; `args` point to the kernel's buffers and stay valid; `params` has the kernel's parameters,
     /// 8 bytes each in their compute dtype.
     pub unsafe fn start(b: &'a Bound, args: &'a [*mut u8], params: *const u64, mem: *mut u8) -> Task<'a> {
-        let mut t = Task { b, args, mem, cur: mem.cast(), par: SmallVec::from_elem(0, b.nest.par.len()), rows: SmallVec::new() };
+        let mut t = Task { b, args, mem, cur: mem.cast(), par: SmallVec::from_elem(0, b.nest.par.len()), rows: SmallVec::new(), point_result: std::ptr::null_mut() };
         // SAFETY: inside the memory.
         t.rows = b.layout.scratch.iter().map(|&o| unsafe { mem.add(o) }).collect();
         for (i, line) in b.nest.lines.iter().enumerate() {
@@ -301,6 +324,11 @@ impl<'a> Task<'a> {
     pub fn result(&self, r: usize) -> *mut u8 {
         // SAFETY: inside the memory.
         unsafe { self.mem.add(self.b.layout.results + r * self.b.result_stride()) }
+    }
+
+    /// Point mode: where `place` finds lane 0 of the result.
+    pub fn set_point_result(&mut self, p: *mut u8) {
+        self.point_result = p;
     }
 
     /// Row scratch `s`.
@@ -379,17 +407,16 @@ impl<'a> Task<'a> {
 
     /// Moves the streams of pass `k` from vector position 0 to `v`.
     pub fn place(&mut self, k: usize, v: usize) {
+        for &(i, s, _) in &self.b.moving[k] {
+            let base = match s {
+                Slot::Scratch(s) => self.scratch(s as usize),
+                _ => self.point_result,
+            };
+            // SAFETY: the table has an entry per slot.
+            unsafe { *self.table(k).add(i as usize) = base };
+        }
         if v != 0 {
             self.advance(k, v);
-        }
-        if self.b.nest.mode != Mode::Column {
-            let p = &self.b.programs[k];
-            for (i, s) in p.slots.iter().enumerate() {
-                if let Slot::Scratch(s) = *s {
-                    // SAFETY: the table has an entry per slot.
-                    unsafe { *self.table(k).add(i) = self.scratch(s as usize).wrapping_add(v * self.b.scratch_sizes[s as usize]) };
-                }
-            }
         }
     }
 
@@ -402,6 +429,10 @@ impl<'a> Task<'a> {
                 unsafe { *t.add(a.slot as usize) = (*t.add(a.slot as usize)).wrapping_add(n * a.size as usize) };
             }
         }
+        for &(i, _, size) in &self.b.moving[k] {
+            // SAFETY: as above.
+            unsafe { *t.add(i as usize) = (*t.add(i as usize)).wrapping_add(n * size) };
+        }
     }
 
     /// Runs the tiles of pass `k` from vector position `v0` (where the streams are) to `v1`.
@@ -410,7 +441,6 @@ impl<'a> Task<'a> {
     /// The range is inside the vector domain, and the pass was entered.
     pub unsafe fn tiles(&mut self, k: usize, v0: usize, v1: usize) {
         let p = &self.b.programs[k];
-        let scratch = !self.b.scratch_sizes.is_empty() && self.b.nest.mode != Mode::Column;
         let mut v = v0;
         while v < v1 {
             let n = self.b.tile.min(v1 - v);
@@ -418,15 +448,6 @@ impl<'a> Task<'a> {
             unsafe { self.exec(k, &p.body, v, n) };
             v += n;
             self.advance(k, n);
-            if scratch {
-                let t = self.table(k);
-                for (i, s) in p.slots.iter().enumerate() {
-                    if let Slot::Scratch(s) = *s {
-                        // SAFETY: the table has an entry per slot.
-                        unsafe { *t.add(i) = (*t.add(i)).wrapping_add(n * self.b.scratch_sizes[s as usize]) };
-                    }
-                }
-            }
         }
     }
 
