@@ -54,6 +54,8 @@ fn kernels(c: &mut Criterion) {
         let m = square.reshape([4, 256, 256]).select(0, 0);
         m.matmul(&m)
     });
+    let (image, kernel) = (noise(&[1, 16, 32, 32], 7), noise(&[16, 16, 3, 3], 8));
+    case(c, "conv3x3_16x32x32", Throughput::Elements(2 * 16 * 16 * 9 * 1024), || image.conv2d(&kernel, None, [1], [1], [1], 1));
 }
 
 criterion_group! {

@@ -3,7 +3,6 @@
 use super::data::randn;
 use super::{Case, MIB, Produced, Step};
 use crate::base::Result;
-use crate::trace::{ConvSpec, Op};
 use crate::{Tensor, vjp};
 
 const N3: f64 = 1073741824.0;
@@ -58,22 +57,12 @@ fn conv_backward(batch: usize) -> Result<Step> {
 }
 
 fn conv3x3(x: &Tensor, w: &Tensor) -> Tensor {
-    use smallvec::smallvec;
-    let spec = ConvSpec {
-        stride: smallvec![1, 1],
-        lo: smallvec![1, 1],
-        hi: smallvec![1, 1],
-        lhs_dilation: smallvec![1, 1],
-        rhs_dilation: smallvec![1, 1],
-        groups: 1,
-    };
-    Tensor::record(Op::Conv(Box::new(spec)), &[x, w])
+    x.conv2d(w, None, [1], [1], [1], 1)
 }
 
 /// `softmax(q k^T / sqrt(D)) v` over the last two axes.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
-    let scale = (q.shape()[q.rank() - 1] as f32).powf(-0.5);
-    (q.matmul(&k.transpose(-1, -2)) * scale).softmax(-1).matmul(v)
+    q.attention(k, v, None, false, None)
 }
 
 fn attend(shape: [usize; 4]) -> Result<Step> {

@@ -17,6 +17,7 @@ mod measure;
 mod memory;
 pub mod report;
 mod simulate;
+mod train;
 
 pub use elementwise::chain;
 pub use measure::{Rules, Timing};
@@ -96,7 +97,7 @@ const MIB: f64 = 1048576.0;
 
 /// Every case, in the order of reports.
 pub fn cases() -> Vec<Case> {
-    [elementwise::cases(), memory::cases(), contraction::cases(), layers::cases(), simulate::cases()]
+    [elementwise::cases(), memory::cases(), contraction::cases(), layers::cases(), train::cases(), simulate::cases()]
         .into_iter()
         .flatten()
         .collect()

@@ -48,9 +48,8 @@ fn mlp(p: &[Tensor], x: &Tensor) -> Tensor {
 }
 
 fn lenet(p: &[Tensor], x: &Tensor) -> Tensor {
-    use crate::tensor::Conv;
-    let x = x.conv2d(&p[0], Some(&p[1]), Conv::new().padding(2)).relu().max_pool2d(2);
-    let x = x.conv2d(&p[2], Some(&p[3]), Conv::new()).relu().max_pool2d(2);
+    let x = x.conv2d(&p[0], Some(&p[1]), [1], [2], [1], 1).relu().max_pool2d([2], [2], [0]);
+    let x = x.conv2d(&p[2], Some(&p[3]), [1], [0], [1], 1).relu().max_pool2d([2], [2], [0]);
     let x = x.reshape([-1, 400]);
     let x = linear(&x, &p[4..]).relu();
     let x = linear(&x, &p[6..]).relu();
