@@ -34,5 +34,5 @@ pub mod prelude {
     pub use crate::nn::Linear;
     pub use crate::optim::Adam;
     pub use crate::safetensors;
-    pub use crate::{DType, Device, Error, Result, Tensor, Tree, catch, manual_seed, s, tensor};
+    pub use crate::{DType, Device, Error, Generator, NewAxis, Result, Tensor, Tree, catch, manual_seed, s, tensor};
 }
