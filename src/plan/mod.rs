@@ -14,7 +14,7 @@ mod memory;
 mod stats;
 
 pub use compile::{Plan, PlanResult, run_trace};
-pub use explain::{Report, ReportKernel, explain};
+pub use explain::{Report, ReportKernel, explain, of_trace};
 pub use stats::{Stats, stats};
 
 use crate::backend;
