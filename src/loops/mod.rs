@@ -17,7 +17,14 @@
 //!
 //! The archetype is a promise about the shape of the passes, so that an emitter can choose its template.
 
+pub mod interp;
+pub mod order;
+#[cfg(test)]
+mod samples;
 pub mod schedule;
+pub mod symbolic;
+pub mod text;
+pub mod verify;
 
 use crate::base::{DType, Scalar};
 use crate::trace::{Binary, Compare, ConvSpec, Reduce, ScatterMode, Unary};

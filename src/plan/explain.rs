@@ -137,8 +137,8 @@ fn report(nodes: &[Arc<Node>]) -> Result<Report> {
     let device = first.device;
     let imported = {
         let owner = graph::owner();
-        let walk = graph::walk(&owner, roots.iter().map(|n| &**n), Through::Unevaluated);
-        import::import(&owner, &walk, Through::Unevaluated, roots.iter().map(|n| &**n))?
+        let walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
+        import::import(&owner, &walk, Through::Unevaluated, roots.iter())?
     };
     of_trace(&imported.trace, backend::of(device))
 }

@@ -97,15 +97,15 @@ fn run(roots: Vec<Arc<Node>>) -> Result<()> {
     }
     let (request, imported) = {
         let owner = graph::owner();
-        let walk = graph::walk(&owner, roots.iter().map(|n| &**n), Through::Unevaluated);
+        let walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
         if let Some(e) = walk.order.iter().find_map(|n| n.poison()) {
             return Err(e.clone());
         }
-        let keyed = key::encode(&owner, &walk, roots.iter().map(|n| &**n));
+        let keyed = key::encode(&owner, &walk, roots.iter());
         let hash = key::hash(&keyed.words);
         let found = cache::plans().contains(hash, &keyed.words);
         // Imported under the same lock, so that the trace is the one the key describes.
-        let imported = if found { None } else { Some(import::import(&owner, &walk, Through::Unevaluated, roots.iter().map(|n| &**n))?) };
+        let imported = if found { None } else { Some(import::import(&owner, &walk, Through::Unevaluated, roots.iter())?) };
         (Request { roots: roots.clone(), keyed, hash, device }, imported)
     };
     let slot = cache::plans().slot(request.hash, &request.keyed.words);
@@ -135,8 +135,8 @@ fn plan_of(slot: &Arc<Slot>, request: &Request, imported: Option<import::Importe
             // The entry was there when the key was looked up but was evicted before we took it.
             None => {
                 let owner = graph::owner();
-                let walk = graph::walk(&owner, request.roots.iter().map(|n| &**n), Through::Unevaluated);
-                import::import(&owner, &walk, Through::Unevaluated, request.roots.iter().map(|n| &**n))?
+                let walk = graph::walk(&owner, request.roots.iter(), Through::Unevaluated);
+                import::import(&owner, &walk, Through::Unevaluated, request.roots.iter())?
             }
         };
         compile::compile(imported, request).map(Arc::new)

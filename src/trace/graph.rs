@@ -201,7 +201,7 @@ pub enum Through {
 /// Nodes below some roots, operands first, each with a number valid while the owner is held.
 pub struct Walk<'a> {
     /// In post-order of a depth-first walk, operands left to right: the canonical numbering.
-    pub order: Vec<&'a Node>,
+    pub order: Vec<&'a Arc<Node>>,
     /// Of this walk, for [`Node::number`].
     pub generation: u32,
 }
@@ -209,11 +209,11 @@ pub struct Walk<'a> {
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
 /// Numbers all nodes below `roots`. Iterative.
-pub fn walk<'a>(owner: &'a Owner, roots: impl Iterator<Item = &'a Node>, through: Through) -> Walk<'a> {
+pub fn walk<'a>(owner: &'a Owner, roots: impl Iterator<Item = &'a Arc<Node>>, through: Through) -> Walk<'a> {
     // A generation is 32 bits of the mark; marks of 2^32 walks ago could only confuse a node untouched since then.
     let generation = GENERATION.fetch_add(1, Ordering::Relaxed) as u32;
-    let mut order: Vec<&Node> = Vec::new();
-    let mut stack: Vec<(&Node, &[Input])> = Vec::new();
+    let mut order: Vec<&Arc<Node>> = Vec::new();
+    let mut stack: Vec<(&Arc<Node>, &[Input])> = Vec::new();
     let operands = |n: &'a Node| -> &'a [Input] {
         match n.recipe(owner) {
             Recipe::Made(_, inputs) if through == Through::Recipes || n.value.get().is_none() => inputs,

@@ -5,6 +5,7 @@ use super::ir::{Args, Trace, ValueId};
 use super::op::Op;
 use crate::base::{Result, Scalar, Shape, error::bail};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A trace made from nodes, and which value each node became.
 pub struct Imported {
@@ -22,7 +23,7 @@ pub struct Imported {
 ///
 /// # Errors
 /// `Internal` if a leaf has no value where one is needed (a leaked tracer of a region or program).
-pub fn import<'a>(owner: &'a Owner, w: &Walk<'a>, through: Through, roots: impl Iterator<Item = &'a Node>) -> Result<Imported> {
+pub fn import<'a>(owner: &'a Owner, w: &Walk<'a>, through: Through, roots: impl Iterator<Item = &'a Arc<Node>>) -> Result<Imported> {
     let mut t = Trace::new();
     let mut values: Vec<ValueId> = Vec::with_capacity(w.order.len());
     let (mut leaves, mut params) = (Vec::new(), Vec::new());
@@ -66,18 +67,4 @@ pub fn import<'a>(owner: &'a Owner, w: &Walk<'a>, through: Through, roots: impl 
     }
     t.outputs = roots.filter_map(|r| r.number(w.generation)).map(|n| values[n as usize]).collect();
     Ok(Imported { trace: t, values, leaves, params })
-}
-
-/// The input node numbers of an op's operands that are nodes.
-pub fn operands<'a>(owner: &'a Owner, node: &'a Node) -> impl Iterator<Item = &'a Node> {
-    let inputs: &[Input] = match node.recipe(owner) {
-        Recipe::Made(_, inputs) => inputs,
-        _ => &[],
-    };
-    inputs.iter().filter_map(|i| if let Input::Node(n) = i { Some(&**n) } else { None })
-}
-
-/// True for ops that are pure structure: they cost nothing to record again.
-pub fn is_free(op: &Op) -> bool {
-    op.is_view() || matches!(op, Op::Const(_) | Op::Iota(_))
 }

@@ -5,6 +5,7 @@ use super::graph::{Input, Node, Owner, Recipe, Walk};
 use super::ir::Trace;
 use super::op::{Op, RegionKind};
 use crate::base::{Scalar, Shape, Value};
+use std::sync::Arc;
 
 /// A canonical key and what it leaves out: the data a plan with this key is run on.
 #[derive(Default)]
@@ -138,7 +139,7 @@ const PARAM: u64 = 1 << 62;
 const CONST: u64 = 1 << 63;
 
 /// Encodes the walk; `roots` are the nodes whose values are wanted, in order.
-pub fn encode<'a>(owner: &'a Owner, w: &Walk<'a>, roots: impl Iterator<Item = &'a Node>) -> Keyed {
+pub fn encode<'a>(owner: &'a Owner, w: &Walk<'a>, roots: impl Iterator<Item = &'a Arc<Node>>) -> Keyed {
     let mut k = Keyed { words: Vec::with_capacity(w.order.len() * 4 + 8), ..Keyed::default() };
     for node in &w.order {
         let made = if node.value.get().is_some() { None } else { Some(node.recipe(owner)) };

@@ -15,6 +15,8 @@
 pub mod elementwise;
 pub mod graph;
 pub mod import;
+#[doc(hidden)]
+pub mod generate;
 pub mod infer;
 pub mod interp;
 pub mod ir;

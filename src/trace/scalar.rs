@@ -100,7 +100,7 @@ fn float_unary(op: Unary, x: f64) -> f64 {
     }
 }
 
-/// One element of a binary op on `dtype`. Which zero `Max` and `Min` of two zeros give is unspecified.
+/// One element of a binary op on `dtype`. `Max` and `Min` order -0 below 0 here; devices need not.
 ///
 /// # Panics
 /// If the op is not defined for `dtype`, or the operands are not both values of it.
@@ -125,9 +125,19 @@ fn float_binary(op: Binary, a: f64, b: f64) -> f64 {
         Binary::Mul => a * b,
         Binary::Div => a / b,
         Binary::Rem => a % b,
+        // Of two zeros the positive one is larger.
+        Binary::Max | Binary::Min if a == b => {
+            if a.is_sign_positive() == (op == Binary::Max) {
+                a
+            } else {
+                b
+            }
+        }
         Binary::Max if a.is_nan() || a > b => a,
         Binary::Min if a.is_nan() || a < b => a,
         Binary::Max | Binary::Min => b,
+        // The library's square need not be rounded correctly.
+        Binary::Pow if b == 2.0 => a * a,
         Binary::Pow => a.powf(b),
         Binary::Atan2 => a.atan2(b),
         _ => unreachable!("bit operations are refused for floats"),

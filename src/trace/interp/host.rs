@@ -127,7 +127,7 @@ impl HostTensor {
     }
 
     /// Replaces one element by a value of the same dtype.
-    pub(super) fn set(&mut self, i: usize, value: Scalar) {
+    pub(crate) fn set(&mut self, i: usize, value: Scalar) {
         match &mut self.data {
             HostData::Float(v) => v[i] = value.as_f64(),
             HostData::Int(v) => v[i] = value.as_i64(),

@@ -10,6 +10,8 @@ mod ops;
 mod tests;
 
 pub use host::{HostData, HostTensor};
+pub(super) use ops::eval as eval_op;
+pub(crate) use ops::{Accumulator, total_order};
 
 use super::ir::Trace;
 use super::op::Op;

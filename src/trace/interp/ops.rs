@@ -9,7 +9,7 @@ use crate::trace::op::{ConvSpec, Op, Reduce, ScatterMode};
 use crate::trace::scalar::{eval_binary, eval_cast, eval_compare, eval_unary, philox};
 
 /// The value of a verified instruction. Inputs, parameters and regions are the caller's.
-pub(super) fn eval(inst: &Inst, args: &[&HostTensor]) -> Result<HostTensor> {
+pub(in crate::trace) fn eval(inst: &Inst, args: &[&HostTensor]) -> Result<HostTensor> {
     let (dtype, shape) = (inst.dtype, inst.shape.clone());
     let n = shape.numel();
     let map = |f: &dyn Fn(usize) -> Scalar| HostTensor::from_scalars(dtype, inst.shape.clone(), (0..n).map(f));
@@ -204,7 +204,7 @@ fn scatter(mode: ScatterMode, args: &[&HostTensor], batch: usize) -> Result<Host
 }
 
 /// NaN is largest and equals NaN; zeros are equal.
-fn total_order(a: Scalar, b: Scalar) -> std::cmp::Ordering {
+pub(crate) fn total_order(a: Scalar, b: Scalar) -> std::cmp::Ordering {
     let nan = |s: Scalar| s.as_f64().is_nan();
     if eval_compare(Compare::Lt, a, b) {
         std::cmp::Ordering::Less
@@ -216,7 +216,7 @@ fn total_order(a: Scalar, b: Scalar) -> std::cmp::Ordering {
 }
 
 /// A reduction in progress: full width, in order.
-struct Accumulator {
+pub(crate) struct Accumulator {
     kind: Reduce,
     best: Option<Scalar>,
     seen: i64,
@@ -224,11 +224,11 @@ struct Accumulator {
 }
 
 impl Accumulator {
-    fn new(kind: Reduce) -> Accumulator {
+    pub(crate) fn new(kind: Reduce) -> Accumulator {
         Accumulator { kind, best: None, seen: 0, position: 0 }
     }
 
-    fn add(&mut self, x: Scalar) {
+    pub(crate) fn add(&mut self, x: Scalar) {
         let wide = match x {
             Scalar::Float(_) => DType::F64,
             Scalar::Int(_) => DType::I64,
@@ -256,7 +256,7 @@ impl Accumulator {
         self.seen += 1;
     }
 
-    fn value(&self, dtype: DType) -> Scalar {
+    pub(crate) fn value(&self, dtype: DType) -> Scalar {
         match (self.kind, self.best) {
             (Reduce::ArgMax | Reduce::ArgMin, _) => Scalar::Int(self.position),
             (_, Some(b)) => b,

@@ -108,7 +108,7 @@ fn errors_name_the_line() {
         ("%0 = input 0 : f33[2]\nreturn", 1, "no dtype"),
         ("%0 = input 1 : f32[2]\nreturn", 1, "not the next"),
         ("%0 = input 0 : f32[2]\n%1 = add %0 %2 : f32[2]\nreturn", 2, "%2 is not defined"),
-        ("%0 = input 0 : f32[2]\n%1 = add %0 %0 : f32[3]\nreturn", 2, "%1 = add: "),
+        ("%0 = input 0 : f32[2]\n%1 = add %0 %0 : f32[3]\nreturn", 2, "%1 = add yields f32 [2], but its type says f32 [3]"),
         ("%0 = input 0 : f32[2]\n%0 = add %0 %0 : f32[2]\nreturn", 2, "defined twice"),
         ("%0 = input 0 : f32[2]\n%1 = reduce sum axes=[1] %0 : f32[2]\nreturn", 2, "axes [1] of shape [2]"),
         ("%0 = const 300 : u8[]\nreturn %0", 1, "no value of u8"),

@@ -1,0 +1,110 @@
+//! Recording a closure once as a sub-trace, with everything it captured made explicit.
+
+use super::graph_transform::{Captured, Known};
+use crate::base::Result;
+use crate::tensor::Tensor;
+use crate::trace::graph::{Input, Inputs};
+use crate::trace::{Args, Op, Trace, ValueId};
+use std::sync::Arc;
+
+/// A closure's body as a trace: inputs are the placeholders, then what was captured.
+pub(crate) struct Body {
+    pub trace: Trace,
+    /// Tensors and numbers the closure took from outside.
+    pub captured: Inputs,
+}
+
+/// Turns what was recorded from `placeholders` to `outputs` into a body. Values that depend on no placeholder are captured whole; they
+/// are not part of the body.
+pub(crate) fn close(placeholders: &[Tensor], outputs: &[Tensor]) -> Result<Body> {
+    let c = Captured::new(outputs, placeholders)?;
+    let n = c.trace.insts.len();
+    let mut inside = vec![false; n];
+    for p in placeholders {
+        if let Some(v) = c.value_of(p) {
+            inside[v.index()] = true;
+        }
+    }
+    for v in c.trace.values() {
+        inside[v.index()] |= c.trace[v].args.iter().any(|a| inside[a.index()]);
+    }
+    let mut body = Trace::new();
+    let mut map: Vec<Option<ValueId>> = vec![None; n];
+    for p in placeholders {
+        let v = body.input(p.dtype(), p.shape().clone());
+        if let Some(old) = c.value_of(p) {
+            map[old.index()] = Some(v);
+        }
+    }
+    // What the inside reads from outside, in order.
+    let mut captured = Inputs::new();
+    let mut capture = |v: ValueId, body: &mut Trace, map: &mut Vec<Option<ValueId>>| {
+        if map[v.index()].is_some() {
+            return;
+        }
+        let inst = &c.trace[v];
+        // A number spread over a shape is captured as the number.
+        let (mut root, mut splat) = (v, None);
+        loop {
+            match c.trace[root].op {
+                Op::Param(k) => {
+                    splat = Some(Input::Param(c.params[k as usize], inst.dtype));
+                    break;
+                }
+                Op::Const(k) => {
+                    let k = body.constant(k, inst.dtype, &inst.shape);
+                    map[v.index()] = Some(k);
+                    return;
+                }
+                Op::Broadcast if c.known[root.index()].is_none() => root = c.trace[root].args[0],
+                _ => break,
+            }
+        }
+        let new = match (splat, &c.known[v.index()]) {
+            (Some(s), _) => {
+                captured.push(s);
+                let i = body.input(inst.dtype, crate::base::Shape::scalar());
+                body.broadcast(i, &inst.shape)
+            }
+            (None, Some(Known::Node(node))) => {
+                captured.push(Input::Node(node.clone()));
+                body.input(inst.dtype, inst.shape.clone())
+            }
+            _ => unreachable!("values without a node are numbers and their broadcasts"),
+        };
+        map[v.index()] = Some(new);
+    };
+    // Inputs must come first in a body, so everything captured is found before the inside is copied.
+    for v in c.trace.values().filter(|v| inside[v.index()]) {
+        for &a in &c.trace[v].args {
+            if !inside[a.index()] {
+                capture(a, &mut body, &mut map);
+            }
+        }
+    }
+    for &o in &c.trace.outputs {
+        if !inside[o.index()] {
+            capture(o, &mut body, &mut map);
+        }
+    }
+    for v in c.trace.values().filter(|v| inside[v.index()]) {
+        if map[v.index()].is_some() {
+            continue;
+        }
+        let inst = &c.trace[v];
+        let args: Args = inst.args.iter().filter_map(|a| map[a.index()]).collect();
+        debug_assert_eq!(args.len(), inst.args.len());
+        map[v.index()] = Some(body.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site));
+    }
+    body.outputs = c.trace.outputs.iter().filter_map(|o| map[o.index()]).collect();
+    Ok(Body { trace: body, captured })
+}
+
+/// Records a region on `inputs` and returns its outputs.
+#[track_caller]
+pub(crate) fn record(region: crate::trace::Region, inputs: Inputs) -> Vec<Tensor> {
+    let outputs: Vec<_> = region.body.outputs.iter().map(|&o| (region.body.dtype(o), region.body.shape(o).clone())).collect();
+    let Some((d, s)) = outputs.first().cloned() else { return Vec::new() };
+    let r = Tensor::record_inputs(Op::Region(Arc::new(region)), inputs, d, s);
+    outputs.into_iter().enumerate().map(|(i, (d, s))| Tensor::record_typed(Op::Output(i as u32), &[&r], d, s)).collect()
+}
