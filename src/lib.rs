@@ -15,9 +15,13 @@ pub mod transform;
 
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
-pub use tensor::{Device, Tensor, eval};
+pub use function::{Tree, checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
+pub use lazuli_derive::Tree;
+pub use plan::{Report, Stats, explain, stats};
+pub use tensor::{Device, NewAxis, Number, Operand, PadMode, ScatterReduce, SliceItem, Tensor, eval};
 
 /// Everything a program usually needs.
 pub mod prelude {
-    pub use crate::{DType, Device, Error, Result, Tensor};
+    pub use crate::function::{checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
+    pub use crate::{DType, Device, Error, Result, Tensor, Tree, catch, s, tensor};
 }

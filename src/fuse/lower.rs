@@ -41,6 +41,8 @@ struct Lowering<'a> {
     t: &'a Trace,
     g: &'a Grouping,
     group: &'a Group,
+    /// The loop axis each domain axis became.
+    axis_of: Vec<u8>,
     id: u32,
     ix: Indices,
     envs: Vec<Env>,
@@ -82,7 +84,7 @@ impl<'a> Lowering<'a> {
             if level == Level::Row && row {
                 continue;
             }
-            point.push(self.ix.atom(Atom::Axis(k as u8), 0, d as i64 - 1));
+            point.push(self.ix.atom(Atom::Axis(self.axis_of[k]), 0, d as i64 - 1));
             extents.push(d);
         }
         let point = self.ix.reshape(&point, &extents, shape);
@@ -383,7 +385,14 @@ fn expr_key(kind: &ExprKind, dtype: DType) -> ExprKey {
 /// `Internal` if the grouping broke one of its rules.
 pub fn lower(t: &Trace, g: &Grouping, id: u32) -> Result<Lowered> {
     let group = &g.groups[id as usize];
-    let axes: Vec<LoopAxis> = group.axes.iter().map(|&(extent, row)| LoopAxis { extent, row }).collect();
+    // A sort or scan walks its row innermost, whichever axis of the domain that is.
+    let mut order: Vec<usize> = (0..group.axes.len()).collect();
+    if matches!(group.kind, Kind::Row(_)) {
+        order.sort_by_key(|&k| group.axes[k].1);
+    }
+    let mut axis_of = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(at, &k)| axis_of[k] = at as u8);
+    let axes: Vec<LoopAxis> = order.iter().map(|&k| LoopAxis { extent: group.axes[k].0, row: group.axes[k].1 }).collect();
     let kernel = Kernel {
         archetype: Archetype::Pointwise,
         axes,
@@ -398,6 +407,7 @@ pub fn lower(t: &Trace, g: &Grouping, id: u32) -> Result<Lowered> {
         t,
         g,
         group,
+        axis_of,
         id,
         ix: Indices::default(),
         envs: Vec::new(),

@@ -15,6 +15,8 @@ pub mod launch;
 pub mod lower;
 pub mod prepare;
 pub mod report;
+#[cfg(test)]
+mod tests;
 
 use crate::base::Result;
 use crate::trace::{Trace, ValueId};
@@ -50,6 +52,8 @@ pub fn fuse(simplified: &Trace, fusing: bool) -> Result<Fused> {
         {
             continue;
         }
+        #[cfg(debug_assertions)]
+        crate::loops::verify::verify(&lowered.kernel)?;
         kernels.push(lowered);
     }
     let outputs = trace.outputs.iter().map(|&o| cost::base_of(&trace, o).0).collect();

@@ -531,7 +531,11 @@ pub fn verify_schedule(s: &Schedule) -> Result<()> {
                 if writes && matches!(place, Place::Input(_)) {
                     bail!(Internal, "schedule: launch {n} writes slot {id}, a buffer of the caller's");
                 }
-                if a.access != Access::Write && !matches!(place, Place::Input(_)) && life[id].is_none_or(|l| l.0 == n) {
+                if a.access != Access::Write
+                    && !matches!(place, Place::Input(_))
+                    && s.slots[id].numel > 0
+                    && life[id].is_none_or(|l| l.0 == n)
+                {
                     bail!(Internal, "schedule: launch {n} reads slot {id} before anything was written to it");
                 }
                 // Two reads never conflict; anything else needs an order that a launch does not have.
@@ -553,7 +557,7 @@ fn outputs(s: &Schedule, life: &[Option<(usize, usize)>]) -> Result<()> {
     for (n, slot) in s.slots.iter().enumerate() {
         if let Place::Output(o) = slot.place {
             numbers.push(o as usize);
-            if life[n].is_none() {
+            if life[n].is_none() && slot.numel > 0 {
                 bail!(Internal, "schedule: slot {n} is output {o} but is never written");
             }
         }

@@ -60,7 +60,7 @@ pub fn lower(trace: &Trace, fusing: bool) -> Result<Lowering> {
     #[cfg(debug_assertions)]
     crate::trace::verify::verify(trace)?;
     let simplified = simplify::simplify(trace);
-    super::debug("trace", || simplified.insts.len().to_string());
+    super::debug("trace", || simplified.to_string());
     let Fused { trace, launches, outputs, refusals } = fuse::fuse(&simplified, fusing)?;
     let refusals = refusals
         .into_iter()
@@ -73,8 +73,10 @@ pub fn lower(trace: &Trace, fusing: bool) -> Result<Lowering> {
         .collect();
     let laid = memory::lay_out(&trace, launches, &outputs)?;
     super::debug("fuse", || {
-        laid.schedule.launches.iter().flat_map(|l| &l.instances).map(|i| format!("{:?}", i.kernel)).collect::<Vec<_>>().join("\n")
+        laid.schedule.launches.iter().flat_map(|l| &l.instances).map(|i| i.kernel.to_string()).collect::<Vec<_>>().join("\n")
     });
+    #[cfg(debug_assertions)]
+    crate::loops::verify::verify_schedule(&laid.schedule)?;
     Ok(Lowering { simplified, schedule: laid.schedule, results: laid.results, refusals, live_bytes: laid.live_bytes })
 }
 

@@ -162,14 +162,14 @@ pub fn of_trace(trace: &crate::trace::Trace, device: &dyn backend::Backend) -> R
                 instances: launch.instances.len(),
                 bytes: launch.instances.iter().map(|i| bytes(i, &l.schedule.slots)).sum(),
                 flops: launch.instances.iter().map(|i| flops(&i.kernel)).sum(),
-                text: format!("{k:?}"),
+                text: k.to_string(),
                 source: executable.source(i),
             }
         })
         .collect();
     Ok(Report {
         kernels,
-        trace: format!("{:?}", l.simplified),
+        trace: l.simplified.to_string(),
         refusals: l.refusals.iter().map(|(r, what)| format!("{what}: {}", r.reason)).collect(),
         arena: l.schedule.arena_bytes,
         live: l.live_bytes,

@@ -8,7 +8,7 @@
 //! results depend on the key, the leaves and the parameters alone.
 
 mod cache;
-mod compile;
+pub(crate) mod compile;
 mod explain;
 mod memory;
 mod stats;

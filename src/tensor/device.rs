@@ -14,6 +14,15 @@ thread_local! {
     static SCOPE: Cell<Option<DeviceId>> = const { Cell::new(None) };
 }
 
+/// Restores the thread's default device when dropped.
+pub(crate) struct Scoped(Option<DeviceId>);
+
+impl Drop for Scoped {
+    fn drop(&mut self) {
+        SCOPE.set(self.0);
+    }
+}
+
 impl Device {
     pub(crate) fn from_id(id: DeviceId) -> Device {
         Device(id)
@@ -46,14 +55,14 @@ impl Device {
 
     /// Runs `f` with this device as the default of this thread. Threads started inside do not inherit it.
     pub fn scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Restore(Option<DeviceId>);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                SCOPE.set(self.0);
-            }
-        }
-        let _restore = Restore(SCOPE.replace(Some(self.0)));
+        let _restore = self.enter();
         f()
+    }
+
+    /// As [`scope`](Device::scope), until what it returns is dropped: for bodies that report their caller's line, which a closure
+    /// would hide.
+    pub(crate) fn enter(&self) -> Scoped {
+        Scoped(SCOPE.replace(Some(self.0)))
     }
 
     /// `cpu`, `wgpu`, `cuda` or `npu`.

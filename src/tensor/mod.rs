@@ -4,13 +4,30 @@
 //! A slip (shapes that do not fit) panics at the user's line, or is kept by [`crate::catch`].
 //! This folder composes ops; meaning lives in `trace`, speed in `fuse` and the backends.
 
+mod activation;
+mod compose;
+mod create;
 mod device;
+mod display;
+mod einsum;
+mod elementwise;
 mod host;
+mod index;
+mod linalg;
 mod operand;
 pub(crate) mod record;
+mod reduce;
+mod shape;
+mod slice;
+mod sort;
 
+pub use create::Literal;
 pub use device::Device;
-pub use operand::{Number, Operand};
+pub use index::ScatterReduce;
+pub(crate) use operand::{Lit, LitInt};
+pub use operand::{Number, Operand, Rhs};
+pub use shape::PadMode;
+pub use slice::{NewAxis, SliceItem};
 
 use crate::base::{DType, Result, Shape};
 use crate::plan;

@@ -4,7 +4,7 @@ use super::Tensor;
 use crate::base::{Category, DType, Scalar, Shape};
 use crate::trace::graph::{Input, Inputs};
 use crate::trace::{Binary, Compare, Op, Unary};
-use std::ops::{Add, AddAssign, BitAnd, BitOr, BitXor, Div, DivAssign, Mul, MulAssign, Neg, Not, Rem, RemAssign, Sub, SubAssign};
+use std::ops::{Add, AddAssign, BitAnd, BitOr, BitXor, Div, DivAssign, Mul, MulAssign, Neg, Not, Rem, RemAssign, Shl, Shr, Sub, SubAssign};
 
 /// A number a user wrote, before it meets a dtype.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +86,22 @@ impl Operand for Lit {
     }
 }
 
+/// As [`Lit`], of the integer category: it keeps the dtype of integer tensors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LitInt(pub i64);
+
+impl Operand for LitInt {
+    fn operand(self) -> Rhs {
+        Rhs::Literal(Number::Int(self.0))
+    }
+}
+
+impl From<Tensor> for Rhs {
+    fn from(t: Tensor) -> Rhs {
+        Rhs::Tensor(t)
+    }
+}
+
 impl Operand for Tensor {
     fn operand(self) -> Rhs {
         Rhs::Tensor(self)
@@ -119,6 +135,19 @@ number! {
     usize => |x| Number::Int(x as i64);
     bool => Number::Bool;
 }
+macro_rules! into_number {
+    ($($t:ty),*) => {$(
+        impl From<$t> for Number {
+            fn from(x: $t) -> Number {
+                match x.operand() {
+                    Rhs::Number(n) | Rhs::Literal(n) => n,
+                    Rhs::Tensor(_) => unreachable!("a number is no tensor"),
+                }
+            }
+        }
+    )*};
+}
+into_number!(f32, f64, i32, i64, usize, bool);
 
 /// How an elementwise op of two operands chooses the dtype it computes in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,6 +159,15 @@ pub(crate) enum Meet {
 }
 
 impl Tensor {
+    /// The dtype two tensors meet at. As PyTorch: a 0-d tensor is weak within and below the other's category.
+    pub(crate) fn promote_with(&self, other: &Tensor) -> DType {
+        match (self.rank(), other.rank()) {
+            (0, r) if r > 0 && self.dtype().category() <= other.dtype().category() => other.dtype(),
+            (r, 0) if r > 0 && other.dtype().category() <= self.dtype().category() => self.dtype(),
+            _ => self.dtype().promote(other.dtype()),
+        }
+    }
+
     /// Brings two operands to one dtype and shape as inputs of an elementwise op. `None` after reporting a slip.
     #[track_caller]
     pub(crate) fn meet(&self, rhs: Rhs, how: Meet, op: &str) -> Result<(Inputs, DType, Shape), Tensor> {
@@ -151,12 +189,7 @@ impl Tensor {
                 if b.0.poison().is_some() {
                     return Err(b);
                 }
-                // As PyTorch: a 0-d tensor is weak within and below the other's category.
-                let d = float(match (self.rank(), b.rank()) {
-                    (0, r) if r > 0 && self.dtype().category() <= b.dtype().category() => b.dtype(),
-                    (r, 0) if r > 0 && b.dtype().category() <= self.dtype().category() => self.dtype(),
-                    _ => self.dtype().promote(b.dtype()),
-                });
+                let d = float(self.promote_with(&b));
                 let shape = match self.shape().broadcast(b.shape()) {
                     Ok(s) => s,
                     Err(e) => return Err(Tensor::poisoned(crate::base::Error::new(e.kind(), format!("{op}: {}", e.message())))),
@@ -358,7 +391,7 @@ macro_rules! bit_operators {
         }
     )*};
 }
-bit_operators! { BitAnd bitand And; BitOr bitor Or; BitXor bitxor Xor; }
+bit_operators! { BitAnd bitand And; BitOr bitor Or; BitXor bitxor Xor; Shl shl Shl; Shr shr Shr; }
 
 impl Neg for Tensor {
     type Output = Tensor;

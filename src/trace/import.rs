@@ -2,7 +2,6 @@
 
 use super::graph::{Input, Node, Owner, Recipe, Through, Walk};
 use super::ir::{Args, Trace, ValueId};
-use super::op::Op;
 use crate::base::{Result, Scalar, Shape, error::bail};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -13,10 +13,10 @@
 //!    operands, regions nested 32 deep. So no pass needs checked arithmetic on extents.
 
 pub mod elementwise;
-pub mod graph;
-pub mod import;
 #[doc(hidden)]
 pub mod generate;
+pub mod graph;
+pub mod import;
 pub mod infer;
 pub mod interp;
 pub mod ir;

@@ -1,5 +1,6 @@
 //! The generator: a trace under construction, with the value of every instruction.
 
+use super::stable::{clear_of_jumps, computed_alike};
 use super::{Program, Rng, disturbance, tolerance};
 use crate::base::{DType, Scalar, Shape};
 use crate::trace::elementwise::{Binary, Compare, Unary};
@@ -15,12 +16,12 @@ const MAX_RANK: usize = 6;
 
 /// What is known of one value.
 #[derive(Clone)]
-struct Known {
-    value: HostTensor,
+pub(super) struct Known {
+    pub(super) value: HostTensor,
     /// The value when every inexact result was a little off.
     disturbed: [HostTensor; 2],
     /// How far an implementation may be off; 0: every one computes the same bits.
-    tolerance: f64,
+    pub(super) tolerance: f64,
 }
 
 struct Gen {
@@ -29,6 +30,8 @@ struct Gen {
     known: Vec<Known>,
     inputs: Vec<HostTensor>,
     params: Vec<Scalar>,
+    /// Whether an instruction has a user.
+    used: Vec<bool>,
     /// Regions around.
     depth: usize,
 }
@@ -46,7 +49,7 @@ pub(super) fn program(seed: u64, size: usize) -> Program {
 
 impl Gen {
     fn new(rng: Rng, depth: usize) -> Gen {
-        Gen { rng, t: Trace::new(), known: Vec::new(), inputs: Vec::new(), params: Vec::new(), depth }
+        Gen { rng, t: Trace::new(), known: Vec::new(), inputs: Vec::new(), params: Vec::new(), used: Vec::new(), depth }
     }
 
     /// Adds about `size` instructions.
@@ -62,11 +65,7 @@ impl Gen {
 
     /// A few values that nothing uses, and now and then one that something does.
     fn sinks(&mut self, most: usize) -> Vec<ValueId> {
-        let mut used = vec![false; self.t.insts.len()];
-        for a in self.t.insts.iter().flat_map(|i| &i.args) {
-            used[a.index()] = true;
-        }
-        let mut outs: Vec<ValueId> = self.t.values().filter(|&v| !used[v.index()] && self.usable(v)).collect();
+        let mut outs: Vec<ValueId> = self.t.values().filter(|&v| !self.is_used(v) && self.usable(v)).collect();
         while outs.len() > most {
             // The deepest are the most worth keeping.
             let i = self.rng.below(outs.len() - 1);
@@ -78,17 +77,32 @@ impl Gen {
         outs
     }
 
+    fn is_used(&self, v: ValueId) -> bool {
+        self.used.get(v.index()).copied().unwrap_or(false)
+    }
+
+    /// Appends an instruction already evaluated.
+    fn push(&mut self, op: Op, args: &[ValueId], known: Known) -> ValueId {
+        self.used.resize(self.t.insts.len() + 1, false);
+        for a in args {
+            self.used[a.index()] = true;
+        }
+        let (dtype, shape) = (known.value.dtype, known.value.shape.clone());
+        self.known.push(known);
+        self.t.push_typed(op, args, dtype, shape, None)
+    }
+
     fn usable(&self, v: ValueId) -> bool {
         !matches!(self.t[v].op, Op::Region(_))
     }
 
-    /// A random value of that kind, rather a late one.
+    /// A random value of that kind, rather a late one, rather one without a user: so that programs are deep, and little is dead.
     fn pick(&mut self, fits: impl Fn(DType, &Shape) -> bool) -> Option<ValueId> {
-        let n = self.t.insts.len();
-        let late = n.saturating_sub(10);
-        let from = if self.rng.percent(60) { late } else { 0 };
         let all: Vec<ValueId> = self.t.values().filter(|&v| self.usable(v) && fits(self.t.dtype(v), self.t.shape(v))).collect();
-        let few: Vec<ValueId> = all.iter().copied().filter(|v| v.index() >= from).collect();
+        let late = self.t.insts.len().saturating_sub(10);
+        let (prefer_late, prefer_unused) = (self.rng.percent(50), self.rng.percent(70));
+        let good = |v: &ValueId| !(prefer_late && v.index() < late) && !(prefer_unused && self.is_used(*v));
+        let few: Vec<ValueId> = all.iter().copied().filter(good).collect();
         let list = if few.is_empty() { all } else { few };
         (!list.is_empty()).then(|| list[self.rng.below(list.len())])
     }
@@ -138,15 +152,13 @@ impl Gen {
     }
 
     fn leaf(&mut self, op: Op, value: HostTensor) -> ValueId {
-        let v = self.t.push_typed(op, &[], value.dtype, value.shape.clone(), None);
-        self.known.push(Known { disturbed: [value.clone(), value.clone()], value, tolerance: 0.0 });
-        v
+        self.push(op, &[], Known { disturbed: [value.clone(), value.clone()], value, tolerance: 0.0 })
     }
 
     /// A new input (in a region's body, which has no inputs of its own: a constant or index counter) of the given type.
     fn fresh(&mut self, value: HostTensor) -> Option<ValueId> {
         let (dtype, shape) = (value.dtype, value.shape.clone());
-        if self.depth == 0 && self.rng.percent(if shape.rank() == 0 { 30 } else { 70 }) {
+        if self.depth == 0 && self.rng.percent(if shape.rank() == 0 { 30 } else { 60 }) {
             let n = self.inputs.len() as u32;
             self.inputs.push(value.clone());
             return Some(self.leaf(Op::Input(n), value));
@@ -155,7 +167,11 @@ impl Gen {
             let axis = self.rng.below(shape.rank()) as u8;
             return self.add_typed(Op::Iota(axis), &[], dtype, shape);
         }
-        let one = if value.numel() > 0 { value.get(0) } else { Scalar::Int(1).cast(dtype) };
+        let mut one = if value.numel() > 0 { value.get(0) } else { Scalar::Int(1).cast(dtype) };
+        if self.rng.percent(40) {
+            // Numbers of which some op knows more.
+            one = Scalar::Float(self.rng.one_of(&[0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 8.0])).cast(dtype);
+        }
         let scalar = HostTensor::full(dtype, Shape::scalar(), one);
         let c = if self.depth == 0 && self.rng.percent(50) {
             self.params.push(one);
@@ -174,12 +190,12 @@ impl Gen {
 
     /// A value of exactly that type: one there is, one broadcast from there, or a new one.
     fn partner(&mut self, dtype: DType, shape: &Shape) -> Option<ValueId> {
-        if self.rng.percent(60)
+        if self.rng.percent(50)
             && let Some(v) = self.pick(|d, s| d == dtype && s == shape)
         {
             return Some(v);
         }
-        if self.rng.percent(50)
+        if self.rng.percent(40)
             && let Some(v) = self.pick(|d, s| d == dtype && s != shape && s.broadcast(shape).is_ok_and(|b| b == *shape))
         {
             return self.add_typed(Op::Broadcast, &[v], dtype, shape.clone());
@@ -200,9 +216,7 @@ impl Gen {
         }
         let inst = Inst { op, args: SmallVec::from_slice(args), dtype, shape, site: None };
         let known = self.evaluate(&inst)?;
-        let v = self.t.push_typed(inst.op, args, dtype, inst.shape, None);
-        self.known.push(known);
-        Some(v)
+        Some(self.push(inst.op, args, known))
     }
 
     /// The value of an instruction, unless it is unfit for comparison.
@@ -514,90 +528,7 @@ impl Gen {
             _ => RegionKind::Checkpoint,
         };
         let region = Op::Region(Arc::new(Region { kind, body: Arc::new(inner.t) }));
-        let (d, s) = out_types[0].clone();
-        let r = self.t.push_typed(region, &args, d, s, None);
-        self.known.push(known[0].clone());
-        let mut last = None;
-        for (n, ((d, s), k)) in out_types.into_iter().zip(known).enumerate() {
-            last = Some(self.t.push_typed(Op::Output(n as u32), &[r], d, s, None));
-            self.known.push(k);
-        }
-        last
-    }
-}
-
-/// Whether the operands are in the op's domain, and where the op jumps, the operands are exact or stay clear of the jump.
-fn clear_of_jumps(inst: &Inst, args: &[&Known]) -> bool {
-    let Some(first) = args.first() else { return true };
-    let x = |f: &dyn Fn(f64) -> bool| first.value.scalars().all(|s| f(s.as_f64()));
-    let pairs = |f: &dyn Fn(f64, f64) -> bool| first.value.scalars().zip(args[1].value.scalars()).all(|(a, b)| f(a.as_f64(), b.as_f64()));
-    let float = first.value.dtype.is_float();
-    let exact = args.iter().all(|k| k.tolerance == 0.0);
-    let tol = args.iter().map(|k| k.tolerance).fold(0.0, f64::max);
-    // Exact, or farther from the jump than any error gets.
-    let clear = |distance: f64, size: f64| exact || distance > 4.0 * tol * (1.0 + size.abs());
-    let from_whole = |v: f64| (v - v.round()).abs();
-    match &inst.op {
-        Op::Unary(u) if float => match u {
-            Unary::Recip => x(&|v| v.abs() >= 0.1),
-            Unary::Sqrt => x(&|v| v >= 0.01),
-            Unary::Rsqrt | Unary::Log | Unary::Log2 => x(&|v| v >= 0.05),
-            Unary::Log1p => x(&|v| v >= -0.9),
-            Unary::Sin | Unary::Cos => x(&|v| v.abs() <= 100.0),
-            Unary::Tan => x(&|v| v.abs() <= 100.0 && v.cos().abs() >= 0.2),
-            Unary::Asin | Unary::Acos => x(&|v| v.abs() <= 0.95),
-            Unary::Sign => x(&|v| clear(v.abs(), v)),
-            Unary::Floor | Unary::Ceil | Unary::Trunc => x(&|v| clear(from_whole(v), v)),
-            Unary::Round => x(&|v| clear(from_whole(v + 0.5), v)),
-            _ => true,
-        },
-        Op::Binary(b) if float => match b {
-            Binary::Div => pairs(&|_, b| b.abs() >= 0.1),
-            Binary::Rem => exact && pairs(&|_, b| b != 0.0),
-            Binary::Pow => pairs(&|a, b| a >= 0.1 && b.abs() <= 4.0),
-            Binary::Atan2 => pairs(&|a, b| a.abs() > 0.1 || b > 0.1),
-            _ => true,
-        },
-        Op::Compare(_) if float => pairs(&|a, b| clear((a - b).abs(), a)),
-        Op::Cast if float && inst.dtype == DType::Bool => x(&|v| clear(v.abs(), v)),
-        Op::Cast if float && matches!(inst.dtype, DType::U8 | DType::U32) => x(&|v| (0.0..255.0).contains(&v) && clear(from_whole(v), v)),
-        Op::Cast if float && inst.dtype.is_int() => x(&|v| clear(from_whole(v), v)),
-        // Beyond this an integer need not be a float of the dtype, and implementations may go by way of f32.
-        Op::Cast if inst.dtype.is_float() => x(&|v| v.abs() <= 16_777_216.0),
-        Op::ArgSort(_) => exact,
-        Op::Reduce(kind, _) if kind.is_arg() => exact,
-        _ => true,
-    }
-}
-
-/// Whether every implementation gives the same bits for exact operands: nothing is rounded, or there is but one way to round.
-fn computed_alike(inst: &Inst, args: &[&Known], value: &HostTensor) -> bool {
-    if !inst.dtype.is_float() {
-        return true;
-    }
-    // Whole numbers up to here add and multiply without rounding, in any order.
-    let whole = match inst.dtype {
-        DType::BF16 => 256.0,
-        DType::F16 => 2048.0,
-        _ => 16_777_216.0,
-    };
-    let is_whole = |t: &HostTensor| t.scalars().all(|s| s.as_f64().fract() == 0.0);
-    let largest = |t: &HostTensor| t.scalars().map(|s| s.as_f64().abs()).fold(0.0, f64::max);
-    let wholes = || args.iter().all(|k| is_whole(&k.value));
-    let size = |i: usize| largest(&args[i].value);
-    match &inst.op {
-        Op::Unary(u) => matches!(u, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round | Unary::Trunc),
-        Op::Binary(Binary::Max | Binary::Min | Binary::Rem) => true,
-        Op::Binary(Binary::Add | Binary::Sub | Binary::Mul) => wholes() && largest(value) <= whole,
-        Op::Binary(_) => false,
-        Op::Cast => args[0].value.dtype != DType::F64 || matches!(inst.dtype, DType::F32 | DType::F64),
-        Op::Reduce(Reduce::Sum, _) | Op::Cumulative { kind: Reduce::Sum, .. } => {
-            wholes() && args[0].value.numel() as f64 * size(0) <= whole
-        }
-        Op::Reduce(Reduce::Prod, _) | Op::Cumulative { kind: Reduce::Prod, .. } => false,
-        Op::Scatter(ScatterMode::Add, _) => wholes() && size(0) + args[2].value.numel() as f64 * size(2) <= whole,
-        Op::Dot => wholes() && args[0].value.shape[args[0].value.shape.rank() - 1] as f64 * size(0) * size(1) <= whole,
-        Op::Conv(_) => wholes() && args[1].value.numel() as f64 * size(0) * size(1) <= whole,
-        _ => true,
+        let r = self.push(region, &args, known[0].clone());
+        known.into_iter().enumerate().map(|(n, k)| self.push(Op::Output(n as u32), &[r], k)).last()
     }
 }

@@ -9,6 +9,7 @@
 //! Public for the integration tests only; not part of the crate's interface.
 
 mod build;
+mod stable;
 #[cfg(test)]
 mod tests;
 

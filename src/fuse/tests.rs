@@ -1,0 +1,110 @@
+//! Fused programs against the trace interpreter, without any backend: kernels run in the Loop IR interpreter on real arena bytes.
+
+use crate::loops::interp;
+use crate::plan::PlanResult;
+use crate::plan::compile::{self, Lowering};
+use crate::trace::Trace;
+use crate::trace::generate;
+use crate::trace::interp::HostTensor;
+
+fn lowered(text: &str) -> Lowering {
+    let t: Trace = text.parse().unwrap();
+    compile::lower(&t, true).unwrap()
+}
+
+fn kernels(text: &str) -> usize {
+    lowered(text).schedule.launches.len()
+}
+
+fn run(l: &Lowering, inputs: &[HostTensor], params: &[crate::base::Scalar], shapes: &[HostTensor]) -> Vec<HostTensor> {
+    let outs = interp::run_schedule(&l.schedule, inputs, params).unwrap();
+    l.results
+        .iter()
+        .zip(shapes)
+        .map(|(r, like)| {
+            let mut h = match *r {
+                PlanResult::Output(i) => outs[i as usize].clone(),
+                PlanResult::Leaf(i) => inputs[i as usize].clone(),
+            };
+            h.shape = like.shape.clone();
+            h
+        })
+        .collect()
+}
+
+#[test]
+fn random_programs_fused_and_unfused() {
+    for seed in 0..400 {
+        let p = generate::random_program(seed, 3 + seed as usize % 30);
+        let (t, inputs, params) = generate::random_trace(seed, 3 + seed as usize % 30);
+        let want = p.expected();
+        for fusing in [true, false] {
+            let l = compile::lower(&t, fusing).unwrap_or_else(|e| panic!("seed {seed} fusing {fusing}: {e}\n{t}"));
+            let got = run(&l, &inputs, &params, &want);
+            if let Err(e) = p.check(&got) {
+                panic!("seed {seed} fusing {fusing}: {e}\n{t}");
+            }
+        }
+    }
+}
+
+#[test]
+fn softmax_is_one_kernel() {
+    let t = "%0 = input 0 : f32[4, 30]
+%1 = reduce max axes=[1] %0 : f32[4]
+%2 = reshape %1 : f32[4, 1]
+%3 = broadcast %2 : f32[4, 30]
+%4 = sub %0 %3 : f32[4, 30]
+%5 = exp %4 : f32[4, 30]
+%6 = reduce sum axes=[1] %5 : f32[4]
+%7 = reshape %6 : f32[4, 1]
+%8 = broadcast %7 : f32[4, 30]
+%9 = div %5 %8 : f32[4, 30]
+return %9
+";
+    assert_eq!(kernels(t), 1);
+}
+
+#[test]
+fn standardised_columns_are_one_kernel() {
+    let t = "%0 = input 0 : f32[40, 3]
+%1 = const 0.025 : f32[]
+%2 = broadcast %1 : f32[3]
+%3 = reduce sum axes=[0] %0 : f32[3]
+%4 = mul %3 %2 : f32[3]
+%5 = broadcast %4 : f32[40, 3]
+%6 = sub %0 %5 : f32[40, 3]
+%7 = mul %6 %6 : f32[40, 3]
+%8 = reduce sum axes=[0] %7 : f32[3]
+%9 = mul %8 %2 : f32[3]
+%10 = sqrt %9 : f32[3]
+%11 = broadcast %10 : f32[40, 3]
+%12 = div %6 %11 : f32[40, 3]
+return %12
+";
+    assert_eq!(kernels(t), 1);
+}
+
+#[test]
+fn bias_and_activation_are_the_matmuls_epilogue() {
+    let t = "%0 = input 0 : f32[8, 5]
+%1 = input 1 : f32[5, 7]
+%2 = input 2 : f32[7]
+%3 = dot %0 %1 : f32[8, 7]
+%4 = broadcast %2 : f32[8, 7]
+%5 = add %3 %4 : f32[8, 7]
+%6 = tanh %5 : f32[8, 7]
+return %6
+";
+    assert_eq!(kernels(t), 1);
+}
+
+#[test]
+fn a_long_sum_has_two_phases() {
+    let t = "%0 = input 0 : f32[1000000]
+%1 = exp %0 : f32[1000000]
+%2 = reduce sum axes=[0] %1 : f32[]
+return %2
+";
+    assert_eq!(kernels(t), 2);
+}
