@@ -16,7 +16,6 @@ pub mod transform;
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
 pub use function::{Tree, checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
-pub use lazuli_derive::Tree;
 pub use plan::{Report, Stats, explain, stats};
 pub use tensor::{Device, NewAxis, Number, Operand, PadMode, ScatterReduce, SliceItem, Tensor, eval};
 

@@ -14,4 +14,5 @@ pub mod tree;
 
 pub use custom::{Func, checkpoint, custom_jvp, custom_vjp};
 pub use differentiate::{Loss, Pullback, grad, jvp, value_and_grad, vjp};
+pub use lazuli_derive::Tree;
 pub use tree::Tree;

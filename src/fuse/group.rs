@@ -310,7 +310,8 @@ impl Grouper<'_> {
         let cone = self.cones[v.index()].clone();
         let is_output = self.output[v.index()];
         let shape = self.t.shape(v).clone();
-        let always = matches!(self.t[v].op, Op::Const(_) | Op::Param(_)) || (self.fuse && shape.numel() == 1 && !cone.heavy);
+        let convolved = uses.iter().any(|u| u.level == Level::Factor && self.convolves(u.group));
+        let always = matches!(self.t[v].op, Op::Const(_) | Op::Param(_)) || (self.fuse && shape.numel() == 1 && !cone.heavy && !convolved);
         if !self.fuse && !always {
             self.found(Kind::Loop, &shape, v, &uses);
             return;
@@ -336,12 +337,11 @@ impl Grouper<'_> {
         if factor {
             // A prologue: only for the one contraction that reads it, and only if it is no epilogue of something else.
             let u = &uses[0];
-            let convolution = matches!(self.g.groups[u.group as usize].kind, Kind::Contraction(c) if matches!(self.t[c].op, Op::Conv(_)));
             let bytes = (shape.numel() * self.t.dtype(v).size()) as u64;
             if single
                 && !is_output
                 && u.reads == 1
-                && !convolution
+                && !convolved
                 && !cone.heavy
                 && self.t[v].op.is_elementwise()
                 && cone.reads <= 2 * bytes
@@ -390,6 +390,11 @@ impl Grouper<'_> {
         }
         self.refuse(v, &uses[0], Reason::Domain);
         self.found(Kind::Loop, &shape, v, &uses);
+    }
+
+    /// A convolution reads its operands as buffers.
+    fn convolves(&self, g: GroupId) -> bool {
+        matches!(self.g.groups[g as usize].kind, Kind::Contraction(c) if matches!(self.t[c].op, Op::Conv(_)))
     }
 
     fn clone_into(&mut self, v: ValueId, uses: &[Use]) {

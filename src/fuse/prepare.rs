@@ -23,7 +23,8 @@ pub fn prepare(t: &Trace) -> Trace {
         let mut args: Args = inst.args.iter().map(|a| map[a.index()]).collect();
         if let Op::Conv(_) = inst.op {
             for a in args.iter_mut() {
-                if cost::base_of(&out, *a).1 != Edge::Aligned {
+                let (base, edge) = cost::base_of(&out, *a);
+                if edge != Edge::Aligned || matches!(out[base].op, Op::Const(_) | Op::Param(_)) {
                     *a = copy(&mut out, *a);
                 }
             }

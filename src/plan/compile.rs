@@ -106,3 +106,35 @@ fn check_size(t: &Trace) -> Result<()> {
     }
     Ok(())
 }
+
+/// Runs a whole trace on the CPU device without the plan cache: for tests and tools that start from a trace and not from tensors.
+///
+/// # Errors
+/// As evaluating tensors.
+pub fn run_trace(
+    t: &Trace,
+    inputs: &[crate::trace::interp::HostTensor],
+    params: &[crate::base::Scalar],
+    fusing: bool,
+) -> Result<Vec<crate::trace::interp::HostTensor>> {
+    use crate::trace::interp::HostTensor;
+    check_size(t)?;
+    let l = lower(t, fusing)?;
+    let device = backend::of(crate::base::DeviceId(0));
+    let exe = device.prepare(&l.schedule)?;
+    let leaves = inputs.iter().map(|h| device.upload(&h.to_bytes())).collect::<Result<Vec<_>>>()?;
+    let outs = device.run(&*exe, &leaves, params)?;
+    l.results
+        .iter()
+        .zip(&t.outputs)
+        .map(|(r, &o)| {
+            let (dtype, shape) = (t.dtype(o), t.shape(o).clone());
+            let mut bytes = vec![0; shape.numel() * dtype.size()];
+            match *r {
+                PlanResult::Output(i) => device.download(&*outs[i as usize], &mut bytes)?,
+                PlanResult::Leaf(i) => device.download(&*leaves[i as usize], &mut bytes)?,
+            }
+            HostTensor::from_bytes(dtype, shape, &bytes)
+        })
+        .collect()
+}

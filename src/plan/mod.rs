@@ -13,7 +13,7 @@ mod explain;
 mod memory;
 mod stats;
 
-pub use compile::{Plan, PlanResult};
+pub use compile::{Plan, PlanResult, run_trace};
 pub use explain::{Report, ReportKernel, explain};
 pub use stats::{Stats, stats};
 
