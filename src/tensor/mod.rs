@@ -6,6 +6,7 @@
 
 mod activation;
 mod compose;
+mod conv;
 mod create;
 mod device;
 mod display;
@@ -14,18 +15,26 @@ mod elementwise;
 mod host;
 mod index;
 mod linalg;
+mod loss;
+mod norm;
 mod operand;
+mod pool;
 pub(crate) mod record;
+mod random;
 mod reduce;
 mod shape;
 mod slice;
 mod sort;
 
+pub use conv::ConvOptions;
 pub use create::Literal;
 pub use device::Device;
 pub use index::ScatterReduce;
+pub use loss::{CrossEntropyOptions, Reduction};
+pub use random::{Generator, manual_seed};
 pub(crate) use operand::{Lit, LitInt};
 pub use operand::{Number, Operand, Rhs};
+pub use pool::PoolOptions;
 pub use shape::PadMode;
 pub use slice::{NewAxis, SliceItem};
 

@@ -1,0 +1,260 @@
+//! Random tensors. Every one is counter-based: its bits follow from a key and a range of counters reserved when it is recorded, so it
+//! has the same values on every device and however often it is computed.
+
+use super::compose::{or_poison, pass_poison, slip_now};
+use super::{Lit, LitInt, Operand, Rhs, Tensor};
+use crate::base::{Axis, DType, Scalar, Shape};
+use crate::trace::Op;
+use crate::trace::graph::{Input, Inputs};
+use std::f64::consts::PI;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The key and next counter of the process's default generator. One lock, so that a key never goes with another key's counter.
+static DEFAULT: Mutex<(u64, u64)> = Mutex::new((0, 0));
+
+/// Seeds the default generator: the same program run after it draws the same values.
+pub fn manual_seed(seed: u64) {
+    *DEFAULT.lock().unwrap_or_else(PoisonError::into_inner) = (seed, 0);
+}
+
+/// A generator of its own: its values follow from its seed and the order of its calls, whatever else draws numbers.
+///
+/// ```
+/// use lazuli::Generator;
+/// let g = Generator::new(7);
+/// let x = g.randn([2, 3]);
+/// assert_eq!(x.shape().to_vec(), [2, 3]);
+/// ```
+#[derive(Debug)]
+pub struct Generator {
+    key: u64,
+    next: AtomicU64,
+}
+
+/// Where an op gets its bits.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Default,
+    Own(&'a Generator),
+}
+
+impl Source<'_> {
+    /// U32 bits of the given shape: reserves one counter for every four words.
+    #[track_caller]
+    fn bits(self, shape: &Shape) -> Tensor {
+        let counters = shape.numel().div_ceil(4) as u64;
+        let (key, offset) = match self {
+            Source::Default => {
+                let mut state = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner);
+                let offset = state.1;
+                state.1 = offset.wrapping_add(counters);
+                (state.0, offset)
+            }
+            Source::Own(g) => (g.key, g.next.fetch_add(counters, Ordering::Relaxed)),
+        };
+        let number = |x: u64| Input::Param(Scalar::Int(x as i64), DType::I64);
+        Tensor::record_inputs(Op::Random, Inputs::from_buf([number(key), number(offset)]), DType::U32, shape.clone())
+    }
+
+    /// Uniform in [0, 1), of a float dtype: every multiple of 2^-24 in F32, 2^-53 in F64, 2^-11 in F16, 2^-8 in BF16.
+    #[track_caller]
+    fn uniform(self, shape: &Shape, dtype: DType) -> Tensor {
+        let unit = |bits: Tensor, keep: i32| (bits >> LitInt(32 - keep as i64)).cast(dtype) * Lit(2f64.powi(-keep));
+        match dtype {
+            DType::F64 => {
+                let [high, low] = self.two(shape);
+                ((high >> LitInt(5)).cast(dtype) * Lit(67_108_864.0) + (low >> LitInt(6)).cast(dtype)) * Lit(2f64.powi(-53))
+            }
+            DType::F16 => unit(self.bits(shape), 11),
+            DType::BF16 => unit(self.bits(shape), 8),
+            _ => unit(self.bits(shape), 24),
+        }
+    }
+
+    /// Two independent tensors of bits from one draw.
+    #[track_caller]
+    fn two(self, shape: &Shape) -> [Tensor; 2] {
+        let both: Shape = std::iter::once(2).chain(shape.iter().copied()).collect();
+        let bits = self.bits(&both);
+        [bits.slice_axis(0, 0, 1, 1).reshape_shape(shape), bits.slice_axis(0, 1, 2, 1).reshape_shape(shape)]
+    }
+
+    /// Standard normal, by Box and Muller: `sqrt(-2 ln u) cos(2 pi v)`. With u from all 32 bits, never 0, values reach 6.7 and are
+    /// never infinite.
+    #[track_caller]
+    fn normal(self, shape: &Shape, dtype: DType) -> Tensor {
+        let d = super::compose::compute_dtype(dtype);
+        let [a, b] = self.two(shape);
+        let u = (a.cast(d) + Lit(0.5)) * Lit(2f64.powi(-32));
+        let v = (b >> LitInt(8)).cast(d) * Lit(2.0 * PI * 2f64.powi(-24));
+        ((u.log() * Lit(-2.0)).sqrt() * v.cos()).cast(dtype)
+    }
+
+    #[track_caller]
+    fn integers(self, low: i64, high: i64, shape: &Shape) -> Tensor {
+        if low >= high {
+            slip_now!(Argument, "randint: there is no integer in {low}..{high}");
+        }
+        let span = high.wrapping_sub(low) as u64;
+        let value = if span <= u32::MAX as u64 {
+            // The span is data: a new one compiles nothing.
+            let span = Input::Param(Scalar::Int(span as i64), DType::U32);
+            let bits = self.bits(shape);
+            let inputs = Inputs::from_buf([Input::Node(bits.0), span]);
+            Tensor::record_inputs(Op::Binary(crate::trace::Binary::Rem), inputs, DType::U32, shape.clone()).cast(DType::I64)
+        } else {
+            if span > i64::MAX as u64 {
+                slip_now!(Argument, "randint: the range {low}..{high} has more than 2^63 numbers");
+            }
+            let [a, b] = self.two(shape);
+            let wide = (a.cast(DType::I64) << LitInt(31)).bitwise_xor(&b.cast(DType::I64));
+            wide.fmod(span as i64)
+        };
+        value + low
+    }
+
+    #[track_caller]
+    fn coin(self, p: Rhs, shape: &Shape) -> Tensor {
+        if let Some(t) = p.tensor() {
+            pass_poison!(t);
+            if !t.dtype().is_float() {
+                slip_now!(DType, "bernoulli: probabilities are {}, not floats", t.dtype());
+            }
+        }
+        let d = p.tensor().map_or(DType::F32, |t| t.dtype());
+        self.uniform(shape, super::compose::compute_dtype(d)).lt(p).cast(d)
+    }
+
+    #[track_caller]
+    fn shuffled(self, n: usize) -> Tensor {
+        self.bits(&Shape::new(&[n])).argsort(0, false)
+    }
+}
+
+macro_rules! draws {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $t:ty),*) |$s:ident| $body:expr;)*) => {
+        /// Random tensors from the process's default generator: see [`manual_seed`].
+        impl Tensor {$(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name($($arg: $t),*) -> Tensor {
+                let $s = Source::Default;
+                $body
+            }
+        )*}
+        impl Generator {$(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name(&self $(, $arg: $t)*) -> Tensor {
+                let $s = Source::Own(self);
+                $body
+            }
+        )*}
+    };
+}
+draws! {
+    /// Uniform in [0, 1), F32.
+    rand(shape: impl Into<Shape>) |s| s.uniform(&shape.into(), DType::F32);
+    /// Standard normal, F32. Never infinite.
+    randn(shape: impl Into<Shape>) |s| s.normal(&shape.into(), DType::F32);
+    /// Integers of `low..high`, I64.
+    ///
+    /// # Panics
+    /// If the range is empty.
+    randint(low: i64, high: i64, shape: impl Into<Shape>) |s| s.integers(low, high, &shape.into());
+    /// 1 with probability `p` (a number, or a float tensor that broadcasts to `shape`), else 0: F32, or the dtype of `p`.
+    ///
+    /// # Panics
+    /// If `p` is a tensor that is no float or does not broadcast.
+    bernoulli(p: impl Operand, shape: impl Into<Shape>) |s| s.coin(p.operand(), &shape.into());
+    /// The numbers `0..n` in random order, I64 `[n]`.
+    permutation(n: usize) |s| s.shuffled(n);
+}
+
+impl Generator {
+    /// A generator with this seed.
+    pub fn new(seed: u64) -> Generator {
+        Generator { key: seed, next: AtomicU64::new(0) }
+    }
+
+    /// A generator whose seed is derived from this one's and `n`: independent streams, as for worker threads.
+    pub fn split(&self, n: u64) -> Generator {
+        // A key of its own, by the finaliser of SplitMix64.
+        let mut z = self.key.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Generator::new(z ^ (z >> 31))
+    }
+}
+
+/// Random tensors shaped like others.
+impl Tensor {
+    /// Uniform in [0, 1), of this tensor's shape and (float) dtype.
+    ///
+    /// # Panics
+    /// If it is no float.
+    #[track_caller]
+    pub fn rand_like(&self) -> Tensor {
+        pass_poison!(self);
+        let d = or_poison!(self.random_dtype("rand_like"));
+        let _on = self.device().enter();
+        Source::Default.uniform(self.shape(), d)
+    }
+
+    /// Standard normal, of this tensor's shape and (float) dtype.
+    ///
+    /// # Panics
+    /// If it is no float.
+    #[track_caller]
+    pub fn randn_like(&self) -> Tensor {
+        pass_poison!(self);
+        let d = or_poison!(self.random_dtype("randn_like"));
+        let _on = self.device().enter();
+        Source::Default.normal(self.shape(), d)
+    }
+
+    fn random_dtype(&self, op: &str) -> crate::Result<DType> {
+        if !self.dtype().is_float() {
+            crate::base::error::bail!(DType, "{op}: {} is no float dtype", self.dtype());
+        }
+        Ok(self.dtype())
+    }
+
+    /// Every element set to 0 with probability `p`, else divided by `1 - p`. Draws anew at each call.
+    ///
+    /// # Panics
+    /// If `p` is not in 0..=1.
+    #[track_caller]
+    pub fn dropout(&self, p: f64) -> Tensor {
+        pass_poison!(self);
+        if !(0.0..=1.0).contains(&p) {
+            slip_now!(Argument, "dropout: a probability of {p}");
+        }
+        let x = self.to_float();
+        if p == 1.0 {
+            return x.zeros_like();
+        }
+        let _on = self.device().enter();
+        let keep = Source::Default.uniform(x.shape(), super::compose::compute_dtype(x.dtype())).ge(p);
+        (&x * (1.0 / (1.0 - p))).keep_where(&keep, 0.0)
+    }
+
+    /// An index drawn along an axis of logits (log-probabilities up to a constant), by Gumbel's trick: I64, without the axis.
+    ///
+    /// # Panics
+    /// If the axis is out of range or has no elements.
+    #[track_caller]
+    pub fn categorical(&self, axis: impl Into<Axis>) -> Tensor {
+        let x = self.to_float();
+        pass_poison!(x);
+        let axis = axis.into();
+        let _on = self.device().enter();
+        let d = super::compose::compute_dtype(x.dtype());
+        // u is in (0, 1): both logarithms are finite.
+        let u = (Source::Default.bits(x.shape()).cast(d) + Lit(0.5)) * Lit(2f64.powi(-32));
+        let u = u.minimum(Lit(1.0 - 2f64.powi(-24)));
+        let gumbel = u.log().neg_of().log().neg_of();
+        (x.cast(d) + gumbel).argmax(axis)
+    }
+}
