@@ -163,7 +163,7 @@ fn integers_get_zeros() {
 #[test]
 fn a_panic_in_a_closure_leaves_the_engine_whole() {
     let x = vector(&[1.0, 2.0]);
-    let caught = std::panic::catch_unwind(|| {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         grad(
             |x: &Tensor| {
                 let _recorded = x.exp();
@@ -173,7 +173,7 @@ fn a_panic_in_a_closure_leaves_the_engine_whole() {
             },
             &x,
         )
-    });
+    }));
     assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"the user's own"));
     // Outside again: reading, cutting and differentiating work.
     assert_eq!(read(&(&x + 1.0)), [2.0, 3.0]);

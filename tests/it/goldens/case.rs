@@ -109,7 +109,8 @@ fn case(c: &Value) -> Result<Case, String> {
     let text = |k: &str| c[k].as_str().map(str::to_string).ok_or_else(|| format!("no {k}"));
     let map = |k: &str| c[k].as_object().cloned().unwrap_or_default();
     let key = |v: &Value| v.as_str().map(str::to_string).ok_or_else(|| format!("{v} is no tensor key"));
-    let cotangents = map("cotangents").iter().map(|(i, v)| Ok((i.parse().map_err(|e| format!("cotangent {i}: {e}"))?, key(v)?)));
+    let cotangents = map("cotangents");
+    let cotangents = cotangents.iter().map(|(i, v)| Ok((i.parse().map_err(|e| format!("cotangent {i}: {e}"))?, key(v)?)));
     let grads = map("grads");
     let grads = grads.iter().map(|(k, v)| Ok((k.clone(), if v.is_null() { None } else { Some(key(v)?) })));
     Ok(Case {

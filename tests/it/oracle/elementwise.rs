@@ -29,7 +29,7 @@ fn binary_class(op: Binary, d: DType) -> Class {
 #[test]
 fn unary() {
     let mut c = Checker::default();
-    for op in Unary::ALL {
+    for &op in Unary::ALL {
         for d in DType::ALL.into_iter().filter(|&d| op.accepts(d)) {
             let name = format!("{} {d}", op.name());
             let mut r = rng(&name);
@@ -53,7 +53,7 @@ fn limited(x: &HostTensor, limit: f64) -> HostTensor {
 #[test]
 fn binary() {
     let mut c = Checker::default();
-    for op in Binary::ALL {
+    for &op in Binary::ALL {
         for d in DType::ALL.into_iter().filter(|&d| op.accepts(d)) {
             let name = format!("{} {d}", op.name());
             let mut r = rng(&name);
@@ -72,7 +72,7 @@ fn binary() {
                 let p = t.param(d);
                 let p = t.broadcast(p, &x.shape);
                 let k = t.constant(s, d, &x.shape);
-                t.outputs = vec![t_binary(&mut t, op, v, p), t_binary(&mut t, op, k, v)];
+                t.outputs = vec![t.binary(op, v, p), t.binary(op, k, v)];
                 c.check(&format!("{name} with the number {s:?}"), &t, &[x], &[s], binary_class(op, d));
             }
         }
@@ -80,16 +80,12 @@ fn binary() {
     c.finish();
 }
 
-fn t_binary(t: &mut Trace, op: Binary, a: lazuli::trace::ValueId, b: lazuli::trace::ValueId) -> lazuli::trace::ValueId {
-    t.binary(op, a, b)
-}
-
 #[test]
 fn compare_and_select() {
     let mut c = Checker::default();
     for d in DType::ALL {
         let mut r = rng(d.name());
-        for op in Compare::ALL {
+        for &op in Compare::ALL {
             let name = format!("{} {d}", op.name());
             c.op(&name, &data::pairs(d, &mut r), Class::Exact, |t, v| t.compare(op, v[0], v[1]));
             for s in shapes() {

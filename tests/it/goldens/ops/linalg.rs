@@ -63,11 +63,8 @@ pub const TABLE: Table = &[
     }),
     ("linalg.multi_dot", |a| Ok(vec![Tensor::multi_dot(&a.tensors(0, "tensors")?)])),
     ("nn.functional.linear", |a| {
-        let y = a.tensor(0, "input")?.matmul(&a.tensor(1, "weight")?.t());
-        Ok(vec![match a.tensor_opt(2, "bias")? {
-            Some(b) => y + b,
-            None => y,
-        }])
+        let b = a.tensor_opt(2, "bias")?;
+        Ok(vec![a.tensor(0, "input")?.linear(&a.tensor(1, "weight")?, b.as_ref())])
     }),
     ("nn.functional.bilinear", |a| {
         let (x, y, w) = (a.tensor(0, "input1")?, a.tensor(1, "input2")?, a.tensor(2, "weight")?);

@@ -111,13 +111,12 @@ pub const TABLE: Table = &[
         if let (false, Some(m), Some(v)) = (own, mean, var) {
             return Ok(vec![x.batch_norm(&m, &v, w.as_ref(), b.as_ref(), eps)]);
         }
-        // Every channel is a group of its own.
-        Ok(vec![x.group_norm(x.shape()[1], w.as_ref(), b.as_ref(), eps)])
+        Ok(vec![x.instance_norm(w.as_ref(), b.as_ref(), eps)])
     }),
     ("nn.functional.scaled_dot_product_attention", attention),
     ("nn.functional.cosine_similarity", |a| {
         let (x, y, d) = (a.tensor(0, "x1")?, a.tensor(1, "x2")?, a.int_or(2, "dim", 1)?);
-        Ok(vec![cosine(&x, &y, d, a.float_or(3, "eps", 1e-8)?)])
+        Ok(vec![x.cosine_similarity(&y, d, a.float_or(3, "eps", 1e-8)?)])
     }),
     ("nn.functional.pairwise_distance", |a| {
         let (x, y) = (a.tensor(0, "x1")?, a.tensor(1, "x2")?);
@@ -132,19 +131,6 @@ pub const TABLE: Table = &[
 
 fn random(_: &Args) -> R {
     Err("dropout is random".into())
-}
-
-/// Each vector divided by its norm, which counts as at least `eps`.
-pub fn cosine(x: &Tensor, y: &Tensor, dim: isize, eps: f64) -> Tensor {
-    let unit = |t: &Tensor| t / t.norm_keepdim(2.0, dim).clamp_min(eps);
-    let (x, y) = match (x.rank(), y.rank()) {
-        (p, q) if p == q => (x.clone(), y.clone()),
-        _ => {
-            let t = Tensor::broadcast_tensors(&[x, y]);
-            (t[0].clone(), t[1].clone())
-        }
-    };
-    (unit(&x) * unit(&y)).sum(dim)
 }
 
 fn attention(a: &Args) -> R {

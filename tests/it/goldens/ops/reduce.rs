@@ -48,18 +48,25 @@ pub const TABLE: Table = &[
     ("std", |a| Ok(vec![deviation(a)?.1])),
     ("var_mean", |a| variance(a).map(|(m, v)| vec![v, m])),
     ("std_mean", |a| deviation(a).map(|(m, v)| vec![v, m])),
-    ("max", |a| extreme(a, Tensor::maximum, |x| x.max(..), Tensor::max_with_indices)),
-    ("min", |a| extreme(a, Tensor::minimum, |x| x.min(..), Tensor::min_with_indices)),
+    ("max", |a| extreme(a, |x, y| x.maximum(y), |x| x.max(..), Tensor::max_with_indices)),
+    ("min", |a| extreme(a, |x, y| x.minimum(y), |x| x.min(..), Tensor::min_with_indices)),
     ("argmax", |a| arg(a, Tensor::argmax_all, Tensor::argmax, Tensor::argmax_keepdim)),
     ("argmin", |a| arg(a, Tensor::argmin_all, Tensor::argmin, Tensor::argmin_keepdim)),
     ("median", |a| {
         let x = a.tensor(0, "input")?;
         let keepdim = a.bool_or(2, "keepdim", false)?;
+        // The lower of the two in the middle.
+        let of = |x: &Tensor, d: isize| {
+            let (v, i) = x.sort(d);
+            let k = x.shape().get(axis_of(x, d).unwrap_or(0)).map_or(0, |n| n.saturating_sub(1) / 2) as isize;
+            (v.narrow(d, k, 1), i.narrow(d, k, 1))
+        };
         match a.int_opt(1, "dim")? {
-            None => Ok(vec![x.reshape([-1]).median(0).0]),
+            None => Ok(vec![of(&x.reshape([-1]), 0).0.squeeze()]),
+            Some(_) if x.rank() == 0 => Ok(vec![x.clone(), Tensor::full([], 0)]),
             Some(d) => {
-                let (v, i) = x.median(d);
-                Ok(if keepdim && x.rank() > 0 { vec![v.unsqueeze(d), i.unsqueeze(d)] } else { vec![v, i] })
+                let (v, i) = of(&x, d);
+                Ok(if keepdim { vec![v, i] } else { vec![v.squeeze_axis(d), i.squeeze_axis(d)] })
             }
         }
     }),
@@ -115,17 +122,14 @@ pub const TABLE: Table = &[
     ("argsort", |a| {
         let (x, axis) = (a.tensor(0, "input")?, a.int_or(1, "dim", -1)?);
         a.ignore("stable");
-        Ok(vec![if a.bool_or(2, "descending", false)? { x.argsort_descending(axis) } else { x.argsort(axis) }])
+        Ok(vec![x.argsort(axis, a.bool_or(2, "descending", false)?)])
     }),
     ("msort", |a| Ok(vec![a.tensor(0, "input")?.sort(0).0])),
     ("topk", |a| {
         let (x, k, axis) = (a.tensor(0, "input")?, a.int(1, "k")? as usize, a.int_or(2, "dim", -1)?);
         a.ignore("sorted");
         a.get(4, "sorted");
-        let (v, i) = if a.bool_or(3, "largest", true)? { x.topk(k, axis) } else {
-            let (v, i) = x.sort(axis);
-            (v.narrow(axis, 0, k), i.narrow(axis, 0, k))
-        };
+        let (v, i) = if a.bool_or(3, "largest", true)? { x.topk(k, axis) } else { x.bottomk(k, axis) };
         Ok(vec![v, i])
     }),
     ("kthvalue", |a| {
