@@ -4,10 +4,15 @@ extern crate self as lazuli;
 
 pub mod backend;
 pub mod base;
+pub mod data;
 pub mod function;
 pub mod fuse;
 pub mod loops;
+pub mod models;
+pub mod nn;
+pub mod optim;
 pub mod plan;
+pub mod safetensors;
 pub mod simplify;
 pub mod tensor;
 pub mod trace;
@@ -17,10 +22,16 @@ pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
 pub use function::{Tree, checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
 pub use plan::{Report, Stats, explain, stats};
-pub use tensor::{Device, NewAxis, Number, Operand, PadMode, ScatterReduce, SliceItem, Tensor, eval};
+pub use tensor::{
+    ConvOptions, CrossEntropyOptions, Device, Generator, NewAxis, Number, Operand, PadMode, PoolOptions, Reduction, ScatterReduce,
+    SliceItem, Tensor, eval, manual_seed,
+};
 
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::function::{checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
-    pub use crate::{DType, Device, Error, Result, Tensor, Tree, catch, s, tensor};
+    pub use crate::nn::Linear;
+    pub use crate::optim::Adam;
+    pub use crate::safetensors;
+    pub use crate::{DType, Device, Error, Result, Tensor, Tree, catch, manual_seed, s, tensor};
 }

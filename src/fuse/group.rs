@@ -338,13 +338,7 @@ impl Grouper<'_> {
             // A prologue: only for the one contraction that reads it, and only if it is no epilogue of something else.
             let u = &uses[0];
             let bytes = (shape.numel() * self.t.dtype(v).size()) as u64;
-            if single
-                && !is_output
-                && u.reads == 1
-                && !convolved
-                && !cone.heavy
-                && self.t[v].op.is_elementwise()
-                && cone.reads <= 2 * bytes
+            if single && !is_output && u.reads == 1 && !convolved && !cone.heavy && self.t[v].op.is_elementwise() && cone.reads <= 2 * bytes
             {
                 self.clone_into(v, &uses);
             } else {

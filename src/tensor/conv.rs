@@ -249,7 +249,9 @@ impl Tensor {
 impl ConvSpec {
     /// The op of a convolution over `n` spatial axes.
     fn forward(o: &ConvOptions, n: usize) -> Result<ConvSpec> {
-        let signed = |list: &[usize]| -> Result<SmallVec<[isize; 3]>> { Ok(each("conv", "padding", list, n)?.iter().map(|&p| p as isize).collect()) };
+        let signed = |list: &[usize]| -> Result<SmallVec<[isize; 3]>> {
+            Ok(each("conv", "padding", list, n)?.iter().map(|&p| p as isize).collect())
+        };
         Ok(ConvSpec {
             stride: each("conv", "stride", &o.stride, n)?,
             lo: signed(&o.padding_lo)?,

@@ -91,7 +91,10 @@ impl Window {
                 let (axis, k, s, p, d) = (shape.rank() - n + i, kernel[i], stride[i], padding[i], dilation[i]);
                 let extent = shape[axis];
                 if k == 0 || s == 0 || d == 0 || p > k / 2 {
-                    bail!(Argument, "{op}: kernel {k}, stride {s}, padding {p}, dilation {d}: padding is at most half the kernel, the rest at least 1");
+                    bail!(
+                        Argument,
+                        "{op}: kernel {k}, stride {s}, padding {p}, dilation {d}: padding is at most half the kernel, the rest at least 1"
+                    );
                 }
                 let reach = d * (k - 1) + 1;
                 let Some(span) = (extent + 2 * p).checked_sub(reach) else {
@@ -306,8 +309,7 @@ impl Tensor {
         for w in windows {
             spec.end[w.axis] = w.out * w.kernel;
         }
-        let split: Shape =
-            self.shape()[..first].iter().copied().chain(windows.iter().flat_map(|w| [w.out, w.kernel])).collect();
+        let split: Shape = self.shape()[..first].iter().copied().chain(windows.iter().flat_map(|w| [w.out, w.kernel])).collect();
         let axes: AxisVec = (0..windows.len()).map(|i| first + 2 * i + 1).collect();
         let count: usize = windows.iter().map(|w| w.kernel).product();
         self.slice_spec(spec).reshape_shape(&split).reduce_axes(Reduce::Sum, &axes) / Lit(count as f64)
