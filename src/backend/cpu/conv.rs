@@ -190,7 +190,7 @@ impl Conv {
             let (p0, o0) = (p * self.block, band * self.rows);
             let (n, m) = (self.block.min(positions - p0), self.rows.min(og - o0));
             let ld = n.next_multiple_of(16);
-            let unfolded = if self.in_place { 0 } else { (if og == 1 { 1 } else { depth }) * ld * size };
+            let unfolded = if self.in_place { 0 } else { (if og == 1 && self.multiply_add.is_some() { 1 } else { depth }) * ld * size };
             let result = m * ld * size;
             with_scratch(unfolded + result + 64 + e.task_bytes(), |mem| {
                 // SAFETY: the parts follow each other in the scratch memory; factors are complete.

@@ -139,7 +139,7 @@ fn scatter() {
                 let operands = [operand(&Shape::new(x)), index, operand(&updates)];
                 let class = match mode {
                     ScatterMode::Set => Class::Exact,
-                    ScatterMode::Add if d.is_float() => Class::Sum,
+                    ScatterMode::Add if d.is_float() => Class::Scatter,
                     _ => Class::Choice,
                 };
                 c.op(&format!("{name}, {batch} batch axes"), &operands, class, |t, v| t.apply(Op::Scatter(mode, batch), v));
