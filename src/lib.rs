@@ -4,10 +4,15 @@ extern crate self as lazuli;
 
 pub mod backend;
 pub mod base;
+pub mod data;
 pub mod function;
 pub mod fuse;
 pub mod loops;
+pub mod models;
+pub mod nn;
+pub mod optim;
 pub mod plan;
+pub mod safetensors;
 pub mod simplify;
 pub mod tensor;
 pub mod trace;
@@ -25,5 +30,8 @@ pub use tensor::{
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::function::{checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
+    pub use crate::nn::Linear;
+    pub use crate::optim::Adam;
+    pub use crate::safetensors;
     pub use crate::{DType, Device, Error, Generator, NewAxis, Result, Tensor, Tree, catch, manual_seed, s, tensor};
 }

@@ -649,7 +649,7 @@ impl Lowering<'_> {
                 }
                 let (va, _) = cost::base_of(self.t, a);
                 let (vb, _) = cost::base_of(self.t, b);
-                // Arguments 0 and 1 by contract of the archetype (the same buffer may be both).
+                // Arguments 0 and 1 by contract of the archetype.
                 self.arg(va, Access::Read);
                 self.arg(vb, Access::Read);
                 let xe = self.env(Env { point: at, bounds });

@@ -200,6 +200,6 @@ fn schedules_share_arena_bytes() {
     let mut unwritten = chain([0, 16, 32]);
     unwritten.launches.remove(1);
     assert!(run_schedule(&unwritten, std::slice::from_ref(&x), &[]).unwrap()[0].to_vec::<f32>().iter().all(|x| x.is_nan()));
-    assert!(run_schedule(&chain([0, 16, 60]), &[x.clone()], &[]).is_err());
+    assert!(run_schedule(&chain([0, 16, 60]), std::slice::from_ref(&x), &[]).is_err());
     assert!(run_schedule(&chain([0, 16, 0]), &[], &[]).is_err());
 }

@@ -57,6 +57,9 @@ impl Sum {
     }
 }
 
+/// A sum with its inclusive ends.
+type Bounded<'a> = (&'a Sum, i128, i128);
+
 /// An inclusive interval, wide enough for any product of two i64.
 type Interval = (i128, i128);
 
@@ -227,9 +230,9 @@ impl Symbolic {
 
     /// The interval of every atom where all bounds hold, and the bounds as sums between inclusive ends; `None` if they hold
     /// nowhere.
-    fn narrowed(&self, mask: &[Bound]) -> Option<(Vec<Interval>, Vec<(&Sum, i128, i128)>)> {
+    fn narrowed(&self, mask: &[Bound]) -> Option<(Vec<Interval>, Vec<Bounded<'_>>)> {
         let mut atoms = self.intervals.clone();
-        let mut bounds: Vec<(&Sum, i128, i128)> =
+        let mut bounds: Vec<Bounded> =
             mask.iter().map(|b| (self.sum(b.index), b.lo as i128, b.hi as i128 - 1)).filter(|b| b.1 <= b.2).collect();
         if bounds.len() < mask.len() {
             return None;

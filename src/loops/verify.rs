@@ -261,7 +261,7 @@ impl Checker<'_> {
 
     fn pass(&self, n: usize, pass: &Pass) -> Result<()> {
         let k = self.k;
-        if !pass.row && !(pass.reduces.is_empty() && pass.scratch.is_empty()) {
+        if !(pass.row || pass.reduces.is_empty() && pass.scratch.is_empty()) {
             bail!(Internal, "kernel: outer pass {n} reduces or writes scratch");
         }
         for root in pass.roots() {
@@ -464,7 +464,7 @@ impl Checker<'_> {
             return false;
         }
         let extents: Vec<usize> = k.axes.iter().map(|a| a.extent).collect();
-        let channels = Some(input[1]) == window[1].checked_mul(spec.groups) && window[0] % spec.groups == 0;
+        let channels = Some(input[1]) == window[1].checked_mul(spec.groups) && window[0].is_multiple_of(spec.groups);
         let positions = (0..spatial).all(|d| {
             let (x, w) = (input[d + 2] as i128, window[d + 2] as i128);
             let (ld, rd, step) = (spec.lhs_dilation[d] as i128, spec.rhs_dilation[d] as i128, spec.stride[d] as i128);

@@ -213,7 +213,7 @@ mod tests {
     fn summaries() {
         assert_eq!(shown(7, true), [Some(0), Some(1), Some(2), None, Some(4), Some(5), Some(6)]);
         assert_eq!(shown_places(&[2, 3], false), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(shown_places(&[0, 3], false), []);
+        assert!(shown_places(&[0, 3], false).is_empty());
         assert_eq!(shown_places(&[], false), [0]);
     }
 }

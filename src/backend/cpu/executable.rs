@@ -1,0 +1,287 @@
+//! Prepared plans: kernels bound to slots, and one run through them.
+
+use super::alloc::CpuStorage;
+use super::compile::{StoreStyle, compile, compute};
+use super::drive::{Driver, Held, Plan, SERIAL_NS};
+use super::nest::{self, Analysis, Mode, internal};
+use super::pool::pool;
+use super::run::{Bound, param_block};
+use super::scatter::Scatter;
+use super::sort::Between;
+use super::{CACHE, MEMORY};
+use crate::backend::{Executable, counters};
+use crate::base::error::bail;
+use crate::base::{DType, Result, Scalar, Storage};
+use crate::loops::schedule::{Place, Schedule, Slot};
+use crate::loops::{Access, Archetype, Kernel};
+use smallvec::SmallVec;
+use std::any::Any;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Outputs from this size on are written past the caches.
+const STREAM_BYTES: usize = 8 << 20;
+
+/// A kernel ready to run.
+enum Code {
+    Driven(Box<Driver>),
+    Scatter(Box<Scatter>),
+}
+
+struct Instance {
+    kernel: Arc<Kernel>,
+    style: StoreStyle,
+    code: Code,
+    slots: SmallVec<[u32; 8]>,
+    params: SmallVec<[u32; 4]>,
+}
+
+/// A prepared plan.
+pub struct CpuExecutable {
+    slots: Vec<Slot>,
+    launches: Vec<Vec<Instance>>,
+    arena_bytes: usize,
+    outputs: Vec<usize>,
+    inputs: usize,
+}
+
+/// The traversal that suits a kernel with row axes.
+fn choose_mode(k: &Kernel, forms: &[nest::Form]) -> Mode {
+    let last = |row: bool| (0..k.axes.len()).rev().find(|&a| k.axes[a].row == row && k.axes[a].extent > 1);
+    let (Some(outer), Some(row)) = (last(false), last(true)) else { return Mode::Row };
+    let (rows, lanes) = (k.row_len(), k.outer_len());
+    // Row scratch of all lanes together has to stay small.
+    if !k.scratch.is_empty() && rows > 2048 {
+        return Mode::Row;
+    }
+    let (mut along, mut across) = (0usize, 0usize);
+    for e in &k.exprs {
+        let crate::loops::ExprKind::Load { arg, index, .. } = &e.kind else { continue };
+        let f = &forms[index.index()];
+        let weight = k.args[arg.index()].numel;
+        match (f.strides[row].abs(), f.strides[outer].abs()) {
+            (1, _) => along += weight,
+            (r, 1) if r > 1 => across += weight,
+            _ => {}
+        }
+    }
+    if across > along && k.axes[outer].extent >= 16 {
+        return Mode::Column;
+    }
+    if rows <= 32 && lanes >= 64 { Mode::Column } else { Mode::Row }
+}
+
+fn style(k: &Kernel, slots: &[u32]) -> StoreStyle {
+    let shared = (1..slots.len()).any(|i| slots[..i].contains(&slots[i]));
+    let late = shared || k.args.iter().any(|a| a.access == Access::Update);
+    let mut stream = 0;
+    for (i, a) in k.args.iter().enumerate().take(64) {
+        if a.access == Access::Write && a.numel * a.dtype.size() >= STREAM_BYTES {
+            stream |= 1 << i;
+        }
+    }
+    StoreStyle { late, stream }
+}
+
+fn mode_of(k: &Kernel, forms: &[nest::Form]) -> Mode {
+    match k.archetype {
+        Archetype::Pointwise | Archetype::Scatter(_) => Mode::Point,
+        _ => choose_mode(k, forms),
+    }
+}
+
+fn prepare(k: &Kernel, style: StoreStyle) -> Result<Code> {
+    let forms = nest::forms(k);
+    let mode = mode_of(k, &forms);
+    let scatter = matches!(k.archetype, Archetype::Scatter(_));
+    let mut an = Analysis::new(k, forms, mode, None, 0)?;
+    let programs = CACHE.get(&mut an, 0, style, scatter)?;
+    let results = k.passes.iter().map(|p| p.reduces.len()).sum();
+    let scratch: Vec<DType> = k.scratch.iter().map(|&d| compute(d)).collect();
+    let mut b = Bound::new(programs, an.nest, results, &scratch, k.row_len(), style.stream != 0)?;
+    if let Archetype::Scatter(mode) = k.archetype {
+        let Some(st) = k.passes.first().and_then(|p| p.stores.first()) else { return Err(internal("a scatter kernel without a store")) };
+        let arg = &k.args[st.arg.index()];
+        return Ok(Code::Scatter(Box::new(Scatter { b, mode, arg: st.arg.index(), dtype: arg.dtype, numel: arg.numel })));
+    }
+    let between = match k.archetype {
+        Archetype::Sort(descending) => Some(Between::Sort { dtype: scratch[0], descending }),
+        Archetype::Cumulative { kind, reverse } => Some(Between::Cumulative { dtype: scratch[0], kind, reverse }),
+        _ => None,
+    };
+    let plan = Driver::plan(&b, between.is_some());
+    if plan == Plan::RowPieces {
+        b.share_rows();
+    }
+    let cost = b.cost_ns();
+    Ok(Code::Driven(Box::new(Driver { b, cost, plan, between, scratch, row: k.row_len() })))
+}
+
+impl CpuExecutable {
+    /// Prepares every kernel of the schedule.
+    ///
+    /// # Errors
+    /// `Internal` if a kernel is malformed.
+    pub fn new(s: &Schedule) -> Result<CpuExecutable> {
+        let mut launches = Vec::with_capacity(s.launches.len());
+        for l in &s.launches {
+            let mut out = Vec::with_capacity(l.instances.len());
+            for i in &l.instances {
+                let slots: SmallVec<[u32; 8]> = i.slots.iter().map(|x| x.0).collect();
+                if slots.len() != i.kernel.args.len() || i.params.len() != i.kernel.params.len() {
+                    return Err(internal("a kernel is bound to the wrong number of buffers or parameters"));
+                }
+                for (a, x) in i.kernel.args.iter().zip(&slots) {
+                    let Some(slot) = s.slots.get(*x as usize) else {
+                        return Err(internal("a kernel is bound to a slot that does not exist"));
+                    };
+                    if a.numel.saturating_mul(a.dtype.size()) > slot.bytes() {
+                        bail!(Internal, "cpu: a kernel needs {} elements of {}, its buffer has {} bytes", a.numel, a.dtype, slot.bytes());
+                    }
+                }
+                let style = style(&i.kernel, &slots);
+                let code = prepare(&i.kernel, style)?;
+                out.push(Instance { kernel: i.kernel.clone(), style, code, slots, params: i.params.iter().copied().collect() });
+            }
+            launches.push(out);
+        }
+        let (mut outputs, mut inputs) = (Vec::new(), 0);
+        for slot in &s.slots {
+            match slot.place {
+                Place::Input(i) => inputs = inputs.max(i as usize + 1),
+                Place::Output(i) => {
+                    let i = i as usize;
+                    if outputs.len() <= i {
+                        outputs.resize(i + 1, 0);
+                    }
+                    outputs[i] = outputs[i].max(slot.bytes());
+                }
+                Place::Arena(o) => {
+                    if o.saturating_add(slot.bytes()) > s.arena_bytes {
+                        return Err(internal("a slot lies outside the arena"));
+                    }
+                }
+            }
+        }
+        Ok(CpuExecutable { slots: s.slots.clone(), launches, arena_bytes: s.arena_bytes, outputs, inputs })
+    }
+
+    /// Runs the plan.
+    ///
+    /// # Errors
+    /// `Memory` if outputs or the arena do not fit, `Device` for buffers of other devices.
+    pub fn run(&self, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>> {
+        if inputs.len() < self.inputs {
+            bail!(Internal, "cpu: the plan has {} inputs, {} were given", self.inputs, inputs.len());
+        }
+        let outputs = self.outputs.iter().map(|&n| MEMORY.storage(n)).collect::<Result<Vec<_>>>()?;
+        let arena = if self.arena_bytes > 0 { Some(Held::new(&MEMORY, self.arena_bytes)?) } else { None };
+        let at = |s: &Arc<dyn Storage>| super::own(&**s).map(CpuStorage::ptr);
+        let mut table: SmallVec<[*mut u8; 16]> = SmallVec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            table.push(match slot.place {
+                Place::Input(i) => {
+                    let x = &inputs[i as usize];
+                    if x.bytes() < slot.bytes() {
+                        bail!(Internal, "cpu: input {i} has {} bytes, the plan expects {}", x.bytes(), slot.bytes());
+                    }
+                    at(x)?
+                }
+                Place::Output(i) => at(&outputs[i as usize])?,
+                // SAFETY: slots lie inside the arena.
+                Place::Arena(o) => arena.as_ref().map_or(std::ptr::null_mut(), |a| unsafe { a.get().add(o) }),
+            });
+        }
+        counters::LAUNCHES.fetch_add(self.launches.len() as u64, Relaxed);
+        for l in &self.launches {
+            launch(l, &table, params)?;
+        }
+        Ok(outputs)
+    }
+}
+
+/// Pointers of one instance.
+struct Call<'a> {
+    driver: &'a Driver,
+    args: SmallVec<[*mut u8; 8]>,
+    params: SmallVec<[u64; 16]>,
+    first: usize,
+}
+
+// SAFETY: tasks of one launch write disjoint memory.
+unsafe impl Sync for Call<'_> {}
+
+fn launch(l: &[Instance], table: &[*mut u8], values: &[Scalar]) -> Result<()> {
+    let pool = pool();
+    let mut calls: SmallVec<[Call<'_>; 1]> = SmallVec::new();
+    let (mut tasks, mut cost) = (0, 0u64);
+    for i in l {
+        let args: SmallVec<[*mut u8; 8]> = i.slots.iter().map(|&s| table[s as usize]).collect();
+        let mut params = SmallVec::new();
+        param_block(&i.kernel.params, &i.params, values, &mut params);
+        match &i.code {
+            Code::Driven(d) => match d.tasks() {
+                Some(n) => {
+                    cost = cost.saturating_add(d.cost);
+                    calls.push(Call { driver: d, args, params, first: tasks });
+                    tasks += n;
+                }
+                // SAFETY: sizes were checked when the plan was prepared; Loop IR keeps indices inside.
+                None => unsafe { d.regions(pool, &MEMORY, &args, params.as_ptr())? },
+            },
+            // SAFETY: as above.
+            Code::Scatter(s) => unsafe { s.run(pool, &args, params.as_ptr()) },
+        }
+    }
+    let work = |t: usize| {
+        let c = &calls[calls.partition_point(|c| c.first <= t) - 1];
+        // SAFETY: as above.
+        unsafe { c.driver.task(t - c.first, &c.args, c.params.as_ptr()) }
+    };
+    if tasks == 1 {
+        work(0);
+    } else {
+        pool.run(tasks, cost > SERIAL_NS, &work);
+    }
+    Ok(())
+}
+
+impl Executable for CpuExecutable {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn source(&self, launch: usize) -> String {
+        let mut out = String::new();
+        let Some(l) = self.launches.get(launch) else { return out };
+        let Some(i) = l.first() else { return out };
+        if l.len() > 1 {
+            let _ = writeln!(out, "{} instances of", l.len());
+        }
+        let k = &i.kernel;
+        let forms = nest::forms(k);
+        let mode = mode_of(k, &forms);
+        let scatter = matches!(k.archetype, Archetype::Scatter(_));
+        let text = (|| -> Result<()> {
+            let mut an = Analysis::new(k, forms, mode, None, 0)?;
+            let _ = writeln!(
+                out,
+                "{:?} kernel, {mode:?} traversal: base {:?} mid {:?} vector {:?}",
+                k.archetype, an.nest.par, an.nest.mid, an.nest.vec
+            );
+            for p in 0..k.passes.len() {
+                let _ = writeln!(out, " pass {p}:");
+                compile(&mut an, p, i.style, scatter, true)?.text(&mut out);
+            }
+            for (n, line) in an.nest.lines.iter().enumerate() {
+                let _ = writeln!(out, " line{n} = {} + base {:?} + mid {:?} + vector {:?}", line.base, line.par, line.mid, line.vec);
+            }
+            Ok(())
+        })();
+        if let Err(e) = text {
+            let _ = writeln!(out, "{e}");
+        }
+        out
+    }
+}

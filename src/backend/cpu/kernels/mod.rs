@@ -1,0 +1,193 @@
+//! Tile kernels: the instructions of a tile program.
+//!
+//! A kernel reads up to three operands of `n` elements each (or one element, where [`Scalars`] says so) and writes `n` elements. It is one
+//! tight loop, compiled ahead of time for AVX-512, AVX2 with FMA, and plain code for every other processor; [`isa`] is chosen once.
+//! Kernels know nothing of shapes, strides or threads: the caller cuts its work into tiles (128 to 256 elements is best) that stay in L1.
+//!
+//! - [`lookup`] gives the elementwise kernels. They run on F32, F64, I32, I64, U32, U8 and Bool (a byte 0 or 1); F16 and BF16 are storage
+//!   types, which only `Cast` and `Select` know.
+//! - [`reduce`] and [`arg`] have the pieces of reductions, [`moves`] copies, gathers and fills, [`philox`] random bits.
+//!
+//! Invariants: no kernel touches memory beyond its `n` elements; `dst` may be an operand exactly (a tile of the same element size), never
+//! overlap one in part; pointers are aligned to their elements. A result depends on the operands only, never on `n` or on an element's position
+//! (fused multiply-adds and the functions built of them may differ in the last place between instruction sets).
+//!
+//! f32 functions are within 2 ulp everywhere (`tests`), with C's special cases; f64 functions are those of the platform's library.
+
+pub mod arg;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod cast;
+mod double;
+mod drive;
+mod exp_log;
+mod general;
+pub mod moves;
+pub mod philox;
+mod power;
+pub mod reduce;
+mod simd;
+mod single;
+mod trig;
+
+#[cfg(test)]
+mod tests;
+
+use crate::base::DType;
+use crate::trace::elementwise::{Binary, Compare, Unary};
+pub use reduce::{ACC_LANES, Reduction};
+use std::sync::OnceLock;
+
+/// `n` elements of `dst` from up to three operands; unused ones are ignored (null is fine).
+///
+/// # Safety
+/// `dst` is valid for writing `n` elements; each operand the op has is valid for reading `n` elements, or one where [`Scalars`] says so;
+/// all are aligned to their elements. `dst` equals an operand of the same element size exactly, or overlaps none.
+pub type TileFn = unsafe fn(dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize);
+
+/// The instruction set of the kernels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Isa {
+    /// What the compilation target has.
+    Plain,
+    /// AVX2 with FMA and F16C.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL besides.
+    Avx512,
+}
+
+/// The best instruction set of this processor, or the lower one that the environment variable `LAZULI_ISA` (`plain`, `avx2`, `avx512`) names.
+pub fn isa() -> Isa {
+    static ISA: OnceLock<Isa> = OnceLock::new();
+    *ISA.get_or_init(|| {
+        let best = detect();
+        match std::env::var("LAZULI_ISA").as_deref() {
+            Ok("plain") => Isa::Plain,
+            Ok("avx2") if best == Isa::Avx512 => Isa::Avx2,
+            _ => best,
+        }
+    })
+}
+
+/// What the processor has.
+fn detect() -> Isa {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+    {
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        return if avx512 { Isa::Avx512 } else { Isa::Avx2 };
+    }
+    Isa::Plain
+}
+
+/// A multiply-add: fused, but for plain code on targets without the instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MulAdd {
+    /// a * b + c
+    Add,
+    /// a * b - c
+    Sub,
+    /// c - a * b
+    NegAdd,
+}
+
+/// What an elementwise kernel computes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TileOp {
+    /// Of `a`.
+    Unary(Unary, DType),
+    /// Of `a` and `b`.
+    Binary(Binary, DType),
+    /// Of `a` and `b`, whose dtype is given; writes Bool.
+    Compare(Compare, DType),
+    /// `b` where `a`, which is Bool, is true, else `c`.
+    Select(DType),
+    /// `a`, converted.
+    Cast {
+        /// The dtype of `a`.
+        from: DType,
+        /// The dtype of `dst`.
+        to: DType,
+    },
+    /// Of `a`, `b` and `c`; F32 and F64.
+    MulAdd(MulAdd, DType),
+    /// Combines `n` elements of `a` into the [`ACC_LANES`] lanes at `dst`: element i into lane i % ACC_LANES. Lanes start as
+    /// [`identity`](reduce::identity); a row may come in several tiles whose lengths, but for the last, are multiples of ACC_LANES.
+    /// Compute dtypes; Bool has Max (any) and Min (all). The same on every instruction set.
+    Accumulate(Reduction, DType),
+    /// As `Accumulate` with Sum, of the products of `a` and `b` (fused as `MulAdd`); F32 and F64.
+    AccumulateMulAdd(DType),
+    /// One element at `dst` from `n >= 1` of `a` (usually an accumulator) by a fixed tree. `dst` may be `a`.
+    Fold(Reduction, DType),
+}
+
+/// Which operands are one element instead of a tile.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Scalars {
+    /// `a` is.
+    pub a: bool,
+    /// `b` is.
+    pub b: bool,
+    /// `c` is.
+    pub c: bool,
+}
+
+impl Scalars {
+    /// Every operand is a tile.
+    pub const NONE: Scalars = Scalars { a: false, b: false, c: false };
+    /// Only `a` is a scalar.
+    pub const A: Scalars = Scalars { a: true, b: false, c: false };
+    /// Only `b` is a scalar.
+    pub const B: Scalars = Scalars { a: false, b: true, c: false };
+    /// Only `c` is a scalar.
+    pub const C: Scalars = Scalars { a: false, b: false, c: true };
+    /// `b` and `c` are scalars.
+    pub const BC: Scalars = Scalars { a: false, b: true, c: true };
+}
+
+/// The kernel of `op`, for [`isa`]; None where there is none. With [`Scalars::NONE`] there is one wherever `accepts` of the op says so
+/// (compute dtypes), for comparisons of every compute dtype, and for `Select` and `Cast` of all dtypes. Besides:
+///
+/// | op | dtypes | scalars |
+/// | --- | --- | --- |
+/// | Add Sub Mul Div Max Min Pow | F32, F64 | `a` or `b` |
+/// | comparisons | all | `b` |
+/// | Select | F32 | `b`, `c`, both |
+/// | MulAdd | F32 | `b`, `c`, both (a scalar `a` with a tile `b`: swap them) |
+pub fn lookup(op: TileOp, scalars: Scalars) -> Option<TileFn> {
+    lookup_for(isa(), op, scalars)
+}
+
+/// [`lookup`] for a chosen instruction set, which the processor must have.
+fn lookup_for(isa: Isa, op: TileOp, scalars: Scalars) -> Option<TileFn> {
+    let only_a = scalars == Scalars::NONE;
+    match op {
+        TileOp::Unary(op, DType::F32) if only_a => single::unary(isa, op),
+        TileOp::Unary(op, dtype) if only_a => general::unary(isa, op, dtype),
+        TileOp::Cast { from, to } if only_a => Some(cast::cast(isa, from, to)),
+        TileOp::Unary(..) | TileOp::Cast { .. } => None,
+        _ if scalars.c && !matches!(op, TileOp::Select(_) | TileOp::MulAdd(..)) => None,
+        TileOp::Binary(op, DType::F32) => single::binary(isa, op, scalars),
+        TileOp::Binary(op, dtype) => general::binary(isa, op, dtype, scalars),
+        TileOp::Compare(op, DType::F32) => single::compare(isa, op, scalars),
+        TileOp::Compare(op, dtype) => general::compare(isa, op, dtype, scalars),
+        TileOp::Select(DType::F32) => single::select(isa, scalars),
+        TileOp::Select(dtype) => general::select(isa, dtype, scalars),
+        TileOp::MulAdd(op, DType::F32) => single::mul_add(isa, op, scalars),
+        TileOp::MulAdd(op, DType::F64) => general::mul_add_f64(isa, op, scalars),
+        TileOp::MulAdd(..) => None,
+        TileOp::Accumulate(reduction, dtype) if only_a => reduce::accumulate_for(isa, reduction, dtype),
+        TileOp::AccumulateMulAdd(dtype) if only_a => reduce::accumulate_mul_add_for(isa, dtype),
+        TileOp::Fold(reduction, dtype) if only_a => reduce::fold_for(isa, reduction, dtype),
+        TileOp::Accumulate(..) | TileOp::AccumulateMulAdd(_) | TileOp::Fold(..) => None,
+    }
+}

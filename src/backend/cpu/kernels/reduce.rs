@@ -1,0 +1,329 @@
+//! The pieces of reductions: lanes that accumulate, the tree that folds them, and the search for the index of an extreme.
+//!
+//! A row is reduced by accumulating tile after tile into [`ACC_LANES`] lanes that start as [`identity`], then folding these. Lane assignment
+//! and tree depend on positions only: the same on every instruction set and for every number of threads.
+
+use super::drive::{Map, give, pick, take};
+use super::general::{max_f64, min_f64};
+use super::simd::{Plain, Simd};
+use super::single;
+use super::{Isa, TileFn};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2::Avx2, avx512::Avx512};
+use crate::base::{DType, Scalar};
+
+/// Lanes of an accumulator, of every dtype.
+pub const ACC_LANES: usize = 64;
+
+/// How elements combine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reduction {
+    /// Integers wrap. Not for Bool.
+    Sum,
+    /// Integers wrap. Not for Bool.
+    Prod,
+    /// NaN if any element is. On Bool: any.
+    Max,
+    /// NaN if any element is. On Bool: all.
+    Min,
+}
+
+/// The value that changes nothing: 0, 1, the least or the greatest of `dtype`.
+pub fn identity(reduction: Reduction, dtype: DType) -> Scalar {
+    let extreme = |least: bool| match dtype {
+        DType::Bool => Scalar::Bool(!least),
+        DType::I32 => Scalar::Int(if least { i32::MIN as i64 } else { i32::MAX as i64 }),
+        DType::I64 => Scalar::Int(if least { i64::MIN } else { i64::MAX }),
+        DType::U32 => Scalar::Int(if least { 0 } else { u32::MAX as i64 }),
+        DType::U8 => Scalar::Int(if least { 0 } else { u8::MAX as i64 }),
+        _ => Scalar::Float(if least { f64::NEG_INFINITY } else { f64::INFINITY }),
+    };
+    match reduction {
+        Reduction::Sum if dtype.is_float() => Scalar::Float(0.0),
+        Reduction::Prod if dtype.is_float() => Scalar::Float(1.0),
+        Reduction::Sum => Scalar::Int(0),
+        Reduction::Prod => Scalar::Int(1),
+        Reduction::Max => extreme(true),
+        Reduction::Min => extreme(false),
+    }
+}
+
+/// Combines an accumulated element with one or two new ones.
+trait Step {
+    type T: Copy + Default;
+    fn call(acc: Self::T, x: Self::T, y: Self::T) -> Self::T;
+}
+
+/// A [`Map`] of (accumulated, x, y) as a step of one element.
+struct OneLane<K>(std::marker::PhantomData<K>);
+impl<K: Map> Step for OneLane<K> {
+    type T = f32;
+    #[inline(always)]
+    fn call(acc: f32, x: f32, y: f32) -> f32 {
+        K::call(Plain, acc, x, y)
+    }
+}
+
+#[inline(always)]
+unsafe fn accumulate<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
+    let (dst, a, b) = (dst.cast::<K::T>(), a.cast::<K::T>(), b.cast::<K::T>());
+    let (mut acc, mut x, mut y) = ([K::T::default(); ACC_LANES], [K::T::default(); ACC_LANES], [K::T::default(); ACC_LANES]);
+    // SAFETY: dst has ACC_LANES elements.
+    unsafe { take(&mut acc, dst, ACC_LANES) };
+    let mut i = 0;
+    while i < n {
+        let m = ACC_LANES.min(n - i);
+        // SAFETY: the operands have m elements left.
+        unsafe {
+            take(&mut x, a.add(i), m);
+            if PAIR {
+                take(&mut y, b.add(i), m);
+            }
+        }
+        if m == ACC_LANES {
+            for j in 0..ACC_LANES {
+                acc[j] = K::call(acc[j], x[j], y[j]);
+            }
+        } else {
+            for j in 0..m {
+                acc[j] = K::call(acc[j], x[j], y[j]);
+            }
+        }
+        i += ACC_LANES;
+    }
+    // SAFETY: as above.
+    unsafe { give(dst, &acc, ACC_LANES) };
+}
+
+/// [`accumulate`] of f32 with the lanes in `REGS` registers.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const PAIR: bool>(s: S, dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
+    let (dst, a, b) = (dst.cast::<f32>(), a.cast::<f32>(), b.cast::<f32>());
+    let mut acc = [s.splat(0.0); REGS];
+    for (j, acc) in acc.iter_mut().enumerate() {
+        // SAFETY: dst has ACC_LANES = REGS * LANES elements.
+        *acc = unsafe { s.load(dst.add(j * S::LANES)) };
+    }
+    let mut i = 0;
+    while i + ACC_LANES <= n {
+        for (j, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: i + (j + 1) * LANES <= n.
+            unsafe {
+                let x = s.load(a.add(i + j * S::LANES));
+                let y = if PAIR { s.load(b.add(i + j * S::LANES)) } else { x };
+                *acc = K::call(s, *acc, x, y);
+            }
+        }
+        i += ACC_LANES;
+    }
+    for (j, acc) in acc.iter().enumerate() {
+        // SAFETY: as for loading.
+        unsafe { s.store(dst.add(j * S::LANES), *acc) };
+    }
+    let mut lane = 0;
+    while i < n {
+        let m = S::LANES.min(n - i);
+        // SAFETY: m elements are left, as many lanes from `lane` on exist; partial access only touches those.
+        unsafe {
+            if m == S::LANES {
+                let x = s.load(a.add(i));
+                let y = if PAIR { s.load(b.add(i)) } else { x };
+                s.store(dst.add(lane), K::call(s, s.load(dst.add(lane)), x, y));
+            } else {
+                let x = s.load_first(a.add(i), m);
+                let y = if PAIR { s.load_first(b.add(i), m) } else { x };
+                s.store_first(dst.add(lane), m, K::call(s, s.load_first(dst.add(lane), m), x, y));
+            }
+        }
+        i += m;
+        lane += m;
+    }
+}
+
+pick! {
+    pick_f32 [K: Map] [PAIR: bool] (dst: *mut u8, a: *const u8, b: *const u8, _c: *const u8, n: usize),
+    accumulate::<OneLane<K>, PAIR>(dst, a, b, n),
+    accumulate_f32::<Avx2, K, 8, PAIR>(Avx2::new(), dst, a, b, n),
+    accumulate_f32::<Avx512, K, 4, PAIR>(Avx512::new(), dst, a, b, n)
+}
+
+fn pick_general<K: Step, const PAIR: bool>(isa: Isa) -> TileFn {
+    unsafe fn plain<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, _: *const u8, n: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { accumulate::<K, PAIR>(dst, a, b, n) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2")]
+    unsafe fn avx2<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, _: *const u8, n: usize) {
+        // SAFETY: the caller's promise; this function is only called where the processor has its features.
+        unsafe { accumulate::<K, PAIR>(dst, a, b, n) }
+    }
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => avx2::<K, PAIR>,
+        _ => plain::<K, PAIR>,
+    }
+}
+
+/// Combines each of the first `M` lanes with the one `M` further.
+#[inline(always)]
+fn halve<K: Step, const M: usize>(lanes: &mut [K::T; ACC_LANES]) {
+    for i in 0..M {
+        lanes[i] = K::call(lanes[i], lanes[i + M], lanes[i + M]);
+    }
+}
+
+/// The first ACC_LANES elements, each with those that follow at that distance; then lane i with lane i + 32, i + 16, ... as far as they exist.
+unsafe fn fold<K: Step>(dst: *mut u8, a: *const u8, _: *const u8, _: *const u8, n: usize) {
+    let mut lanes = [K::T::default(); ACC_LANES];
+    let first = n.min(ACC_LANES);
+    // SAFETY: a has n elements.
+    unsafe {
+        take(&mut lanes, a.cast(), first);
+        if n > first {
+            accumulate::<K, false>(lanes.as_mut_ptr().cast(), a.cast::<K::T>().add(first).cast(), a, n - first);
+        }
+    }
+    if first == ACC_LANES {
+        // The usual case, in whole vectors.
+        halve::<K, 32>(&mut lanes);
+        halve::<K, 16>(&mut lanes);
+        halve::<K, 8>(&mut lanes);
+        halve::<K, 4>(&mut lanes);
+        halve::<K, 2>(&mut lanes);
+        halve::<K, 1>(&mut lanes);
+    } else {
+        let mut m = ACC_LANES / 2;
+        while m > 0 {
+            for i in 0..m.min(first.saturating_sub(m)) {
+                lanes[i] = K::call(lanes[i], lanes[i + m], lanes[i + m]);
+            }
+            m /= 2;
+        }
+    }
+    // SAFETY: dst has one element.
+    unsafe { *dst.cast::<K::T>() = lanes[0] };
+}
+
+macro_rules! step {
+    ($t:ty, |$acc:ident, $x:ident, $y:pat_param| $e:expr) => {
+        struct K;
+        impl Step for K {
+            type T = $t;
+            #[inline(always)]
+            fn call($acc: $t, $x: $t, $y: $t) -> $t {
+                $e
+            }
+        }
+    };
+}
+
+macro_rules! map_step {
+    (|$s:ident, $acc:ident, $x:ident, $y:pat_param| $e:expr) => {
+        struct K;
+        impl Map for K {
+            #[inline(always)]
+            fn call<S: Simd>($s: S, $acc: S::F, $x: S::F, $y: S::F) -> S::F {
+                $e
+            }
+        }
+    };
+}
+
+/// What becomes of a reduction's step: a kernel.
+trait Finish {
+    fn single<K: Map>(isa: Isa) -> TileFn;
+    fn general<K: Step>(isa: Isa) -> TileFn;
+}
+
+struct Accumulate;
+impl Finish for Accumulate {
+    fn single<K: Map>(isa: Isa) -> TileFn {
+        pick_f32::<K, false>(isa)
+    }
+    fn general<K: Step>(isa: Isa) -> TileFn {
+        pick_general::<K, false>(isa)
+    }
+}
+
+struct Fold;
+impl Finish for Fold {
+    fn single<K: Map>(_: Isa) -> TileFn {
+        fold::<OneLane<K>>
+    }
+    fn general<K: Step>(_: Isa) -> TileFn {
+        fold::<K>
+    }
+}
+
+fn finish<F: Finish>(isa: Isa, reduction: Reduction, dtype: DType) -> Option<TileFn> {
+    macro_rules! single {
+        (|$s:ident, $acc:ident, $x:ident| $e:expr) => {{
+            map_step!(|$s, $acc, $x, _| $e);
+            F::single::<K>(isa)
+        }};
+    }
+    macro_rules! general {
+        ($t:ty, |$acc:ident, $x:ident| $e:expr) => {{
+            step!($t, |$acc, $x, _| $e);
+            F::general::<K>(isa)
+        }};
+    }
+    macro_rules! integer {
+        ($t:ty) => {
+            match reduction {
+                Reduction::Sum => general!($t, |a, x| a.wrapping_add(x)),
+                Reduction::Prod => general!($t, |a, x| a.wrapping_mul(x)),
+                Reduction::Max => general!($t, |a, x| a.max(x)),
+                Reduction::Min => general!($t, |a, x| a.min(x)),
+            }
+        };
+    }
+    Some(match (dtype, reduction) {
+        (DType::F32, Reduction::Sum) => single!(|s, a, x| s.add(a, x)),
+        (DType::F32, Reduction::Prod) => single!(|s, a, x| s.mul(a, x)),
+        (DType::F32, Reduction::Max) => single!(|s, a, x| single::max(s, a, x)),
+        (DType::F32, Reduction::Min) => single!(|s, a, x| single::min(s, a, x)),
+        (DType::F64, Reduction::Sum) => general!(f64, |a, x| a + x),
+        (DType::F64, Reduction::Prod) => general!(f64, |a, x| a * x),
+        (DType::F64, Reduction::Max) => general!(f64, |a, x| max_f64(a, x)),
+        (DType::F64, Reduction::Min) => general!(f64, |a, x| min_f64(a, x)),
+        (DType::I32, _) => integer!(i32),
+        (DType::I64, _) => integer!(i64),
+        (DType::U32, _) => integer!(u32),
+        (DType::U8, _) => integer!(u8),
+        (DType::Bool, Reduction::Max) => general!(u8, |a, x| a | x),
+        (DType::Bool, Reduction::Min) => general!(u8, |a, x| a & x),
+        (DType::Bool | DType::F16 | DType::BF16, _) => return None,
+    })
+}
+
+/// Adds `n` elements of `a` to the [`ACC_LANES`] lanes at `dst`: element i to lane i % ACC_LANES. None for Bool sums and half types.
+pub(super) fn accumulate_for(isa: Isa, reduction: Reduction, dtype: DType) -> Option<TileFn> {
+    finish::<Accumulate>(isa, reduction, dtype)
+}
+
+/// One element at `dst` from `n >= 1` of `a`.
+pub(super) fn fold_for(isa: Isa, reduction: Reduction, dtype: DType) -> Option<TileFn> {
+    finish::<Fold>(isa, reduction, dtype)
+}
+
+/// As [`accumulate_for`] with Sum, of the products of `a` and `b`; F32 and F64.
+pub(super) fn accumulate_mul_add_for(isa: Isa, dtype: DType) -> Option<TileFn> {
+    match dtype {
+        DType::F32 => {
+            map_step!(|s, acc, x, y| s.mad(x, y, acc));
+            Some(pick_f32::<K, true>(isa))
+        }
+        DType::F64 if isa == Isa::Plain => {
+            step!(f64, |acc, x, y| x * y + acc);
+            Some(pick_general::<K, true>(isa))
+        }
+        DType::F64 => {
+            step!(f64, |acc, x, y| x.mul_add(y, acc));
+            Some(pick_general::<K, true>(isa))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,162 @@
+//! Scatter kernels: tiles compute positions, validity and values; a loop applies them in row-major order.
+//!
+//! The order of updates is part of the result (the last one wins, sums round in order), so threads share out destinations, not updates: each runs over
+//! all points and applies those that fall into its range of the destination.
+
+use super::drive::{Ptr, Ptrs};
+use super::pool::Pool;
+use super::run::{Bound, Task, with_scratch};
+use crate::base::DType;
+use crate::trace::ScatterMode;
+use half::{bf16, f16};
+
+/// A bound scatter kernel.
+pub struct Scatter {
+    /// Its program, which leaves positions and values in slots.
+    pub b: Bound,
+    /// What an update does.
+    pub mode: ScatterMode,
+    /// The destination.
+    pub arg: usize,
+    /// Its dtype.
+    pub dtype: DType,
+    /// Its elements.
+    pub numel: usize,
+}
+
+/// An element type as destination: how a value of its compute type updates it.
+trait Cell: Copy {
+    type Value: Copy;
+    fn set(v: Self::Value) -> Self;
+    fn add(self, v: Self::Value) -> Self;
+    fn max(self, v: Self::Value) -> Self;
+    fn min(self, v: Self::Value) -> Self;
+}
+macro_rules! int_cells {
+    ($($t:ty),*) => {$( impl Cell for $t {
+        type Value = $t;
+        fn set(v: $t) -> $t { v }
+        fn add(self, v: $t) -> $t { self.wrapping_add(v) }
+        fn max(self, v: $t) -> $t { Ord::max(self, v) }
+        fn min(self, v: $t) -> $t { Ord::min(self, v) }
+    } )*};
+}
+macro_rules! float_cells {
+    ($($t:ty, $v:ty, $to:expr, $from:expr;)*) => {$( impl Cell for $t {
+        type Value = $v;
+        fn set(v: $v) -> $t { ($from)(v) }
+        fn add(self, v: $v) -> $t { ($from)(($to)(self) + v) }
+        fn max(self, v: $v) -> $t { let x: $v = ($to)(self); if x.is_nan() || !(v > x || v.is_nan()) { self } else { ($from)(v) } }
+        fn min(self, v: $v) -> $t { let x: $v = ($to)(self); if x.is_nan() || !(v < x || v.is_nan()) { self } else { ($from)(v) } }
+    } )*};
+}
+int_cells!(i32, i64, u32, u8);
+float_cells! {
+    f32, f32, |x| x, |x| x;
+    f64, f64, |x| x, |x| x;
+    f16, f32, f16::to_f32, f16::from_f32;
+    bf16, f32, bf16::to_f32, bf16::from_f32;
+}
+
+/// Operands of a tile of updates; a stride of 0 repeats one element.
+struct Updates {
+    index: *const i64,
+    index_step: usize,
+    valid: *const u8,
+    valid_step: usize,
+    value: *const u8,
+    value_step: usize,
+    n: usize,
+}
+
+unsafe fn apply<T: Cell>(mode: ScatterMode, dst: *mut u8, u: &Updates, from: i64, to: i64) {
+    #[inline(always)]
+    unsafe fn go<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, f: impl Fn(T, T::Value) -> T) {
+        for i in 0..u.n {
+            // SAFETY: operands have n elements or repeat one; positions are tested against the range.
+            unsafe {
+                let at = *u.index.add(i * u.index_step);
+                if at < from || at >= to || (!u.valid.is_null() && *u.valid.add(i * u.valid_step) == 0) {
+                    continue;
+                }
+                let d = dst.offset(at as isize);
+                *d = f(*d, *u.value.cast::<T::Value>().add(i * u.value_step));
+            }
+        }
+    }
+    let dst = dst.cast::<T>();
+    // SAFETY: as above.
+    unsafe {
+        match mode {
+            ScatterMode::Set => go(dst, u, from, to, |_, v| T::set(v)),
+            ScatterMode::Add => go(dst, u, from, to, T::add),
+            ScatterMode::Max => go(dst, u, from, to, T::max),
+            ScatterMode::Min => go(dst, u, from, to, T::min),
+        }
+    }
+}
+
+unsafe fn apply_typed(mode: ScatterMode, dtype: DType, dst: *mut u8, u: &Updates, from: i64, to: i64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match dtype {
+            DType::F32 => apply::<f32>(mode, dst, u, from, to),
+            DType::F64 => apply::<f64>(mode, dst, u, from, to),
+            DType::F16 => apply::<f16>(mode, dst, u, from, to),
+            DType::BF16 => apply::<bf16>(mode, dst, u, from, to),
+            DType::I32 => apply::<i32>(mode, dst, u, from, to),
+            DType::I64 => apply::<i64>(mode, dst, u, from, to),
+            DType::U32 => apply::<u32>(mode, dst, u, from, to),
+            // Booleans are bytes 0 and 1: the larger is "any", the smaller "all".
+            DType::U8 | DType::Bool => apply::<u8>(mode, dst, u, from, to),
+        }
+    }
+}
+
+impl Scatter {
+    /// Applies all updates.
+    ///
+    /// # Safety
+    /// As [`Task::start`].
+    pub unsafe fn run(&self, pool: &Pool, args: &[*mut u8], params: *const u64) {
+        let b = &self.b;
+        if b.par_total == 0 || b.vec_total == 0 {
+            return;
+        }
+        let Some(slots) = b.programs[0].scatter else { return };
+        let args = Ptrs(args);
+        let params = Ptr(params.cast_mut().cast());
+        // More parts repeat the tile program more often; it costs less than the memory accesses it spares each thread.
+        let parts = if b.cost_ns() > super::drive::SERIAL_NS { pool.threads().min(8) } else { 1 };
+        let bound = |p: usize| (self.numel as u128 * p as u128 / parts as u128) as i64;
+        let work = |part: usize| {
+            with_scratch(b.task_bytes(), |mem| {
+                // SAFETY: as promised; parts of the destination are disjoint.
+                unsafe {
+                    let mut t = Task::start(b, args.get(), params.get().cast(), mem);
+                    t.seek(0);
+                    let dst = args.get()[self.arg];
+                    for at in 0..b.par_total {
+                        t.enter(0);
+                        t.place(0, 0);
+                        let mut v = 0;
+                        while v < b.vec_total {
+                            let n = b.tile.min(b.vec_total - v);
+                            t.tiles(0, v, v + n);
+                            let get = |i: usize| (t.earlier(0, slots[i].0, n), !slots[i].1 as usize);
+                            let ((index, index_step), (value, value_step)) = (get(0), get(2));
+                            let (valid, valid_step) = if slots[1].0 == super::program::NONE { (std::ptr::null_mut(), 0) } else { get(1) };
+                            let u = Updates { index: index.cast(), index_step, valid, valid_step, value, value_step, n };
+                            apply_typed(self.mode, self.dtype, dst, &u, bound(part), bound(part + 1));
+                            v += n;
+                        }
+                        if at + 1 < b.par_total {
+                            t.step();
+                        }
+                    }
+                }
+            })
+        };
+        pool.run(parts, parts > 1, &work);
+    }
+}
