@@ -25,6 +25,7 @@ mod reduce;
 mod shape;
 mod slice;
 mod sort;
+mod vision;
 
 pub use conv::ConvOptions;
 pub use create::Literal;
@@ -37,6 +38,7 @@ pub use pool::PoolOptions;
 pub use random::{Generator, manual_seed};
 pub use shape::PadMode;
 pub use slice::{NewAxis, SliceItem};
+pub use vision::Interpolate;
 
 use crate::base::{DType, Result, Shape};
 use crate::plan;
