@@ -2,8 +2,8 @@
 
 use super::Tensor;
 use super::compose::{AxisVec, or_poison, pass_poison, slip_now, whole};
-use crate::base::error::{Result, bail};
 use crate::base::Scalar;
+use crate::base::error::{Result, bail};
 use smallvec::SmallVec;
 
 /// How [`Tensor::pad_with`] continues a tensor beyond its edge.

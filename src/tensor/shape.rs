@@ -1,11 +1,10 @@
-//! Changing shapes: views, joining, splitting, repeating, padding. Nothing here computes; views cost nothing in a fused kernel.
+//! Changing shapes: views and repeats. Nothing here computes; views cost nothing in a fused kernel.
 
-use super::compose::{AxisVec, or_poison, pass_poison, slip_now, whole};
+use super::compose::{AxisVec, or_poison, pass_poison, slip_now};
 use super::{LitInt, Tensor};
-use crate::base::error::{Result, bail, err};
+
 use crate::base::{Axes, Axis, DType, Dims, Scalar, Shape};
 use smallvec::SmallVec;
-use std::borrow::Borrow;
 
 impl Tensor {
     /// Row-major order kept, in another shape. One extent may be -1: whatever is left.

@@ -25,9 +25,7 @@ impl Tensor {
     #[track_caller]
     pub fn interpolate(&self, size: &[usize], mode: Interpolate) -> Tensor {
         pass_poison!(self);
-        let Some(lead) = self.rank().checked_sub(size.len()) else {
-            slip_now!(Shape, "interpolate: shape {} to {size:?}", self.shape())
-        };
+        let Some(lead) = self.rank().checked_sub(size.len()) else { slip_now!(Shape, "interpolate: shape {} to {size:?}", self.shape()) };
         if self.shape()[lead..].iter().chain(size).any(|&n| n == 0) {
             slip_now!(Shape, "interpolate: shape {} to {size:?}: extents of 0", self.shape());
         }

@@ -242,15 +242,15 @@ pub(super) fn binary(isa: Isa, op: Binary, dtype: DType, scalars: Scalars) -> Op
 macro_rules! compare {
     ($isa:expr, $op:expr, $scalars:expr, $t:ty) => {{
         macro_rules! test {
-                                            (|$x:ident, $y:ident| $e:expr) => {{
-                                                kernel!(@zip $t, $t, u8 => u8, |$x, $y, _| ($e) as u8);
-                                                match ($scalars.a, $scalars.b) {
-                                                    (false, false) => pick_zip::<K, TILE, TILE, NONE>($isa),
-                                                    (false, true) => pick_zip::<K, TILE, ONE, NONE>($isa),
-                                                    _ => return None,
-                                                }
-                                            }};
-                                        }
+                                                (|$x:ident, $y:ident| $e:expr) => {{
+                                                    kernel!(@zip $t, $t, u8 => u8, |$x, $y, _| ($e) as u8);
+                                                    match ($scalars.a, $scalars.b) {
+                                                        (false, false) => pick_zip::<K, TILE, TILE, NONE>($isa),
+                                                        (false, true) => pick_zip::<K, TILE, ONE, NONE>($isa),
+                                                        _ => return None,
+                                                    }
+                                                }};
+                                            }
         match $op {
             Compare::Eq => test!(|x, y| x == y),
             Compare::Ne => test!(|x, y| x != y),
