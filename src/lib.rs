@@ -12,6 +12,7 @@ pub mod models;
 pub mod nn;
 pub mod optim;
 pub mod plan;
+pub mod profile;
 pub mod safetensors;
 pub mod simplify;
 pub mod tensor;

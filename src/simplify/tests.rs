@@ -370,6 +370,72 @@ fn same_meaning(t: &Trace, inputs: &[HostTensor], params: &[Scalar]) {
     assert!(simplify(&s).insts.len() <= s.insts.len());
 }
 
+/// Values of `d` on which an identity may fail.
+fn awkward(d: DType) -> Vec<Scalar> {
+    let floats = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -3.25, 1e-45, 1e-40, 6e-8, 7e4, 1e38, 1e300];
+    let ints = [0, 1, -1, 2, 3, 7, 31, 32, 64, 127, 200, 255, i32::MAX as i64, i32::MIN as i64, u32::MAX as i64, i64::MAX, i64::MIN];
+    if d.is_float() { floats.map(|x| Scalar::Float(x).cast(d)).to_vec() } else { ints.map(|x| Scalar::Int(x).cast(d)).to_vec() }
+}
+
+fn column(d: DType) -> HostTensor {
+    let v = awkward(d);
+    HostTensor::from_scalars(d, [v.len()].into(), v)
+}
+
+#[test]
+fn every_op_with_every_awkward_constant_keeps_its_meaning() {
+    use crate::trace::{Binary, Compare, Unary};
+    for d in DType::ALL {
+        let x = column(d);
+        for c in awkward(d) {
+            let mut t = Trace::new();
+            let v = t.input(d, x.shape.clone());
+            let k = t.constant(c, d, &x.shape);
+            let mut all = vec![v];
+            for &b in Binary::ALL.iter().filter(|b| b.accepts(d)) {
+                all.extend([t.binary(b, v, k), t.binary(b, k, v)]);
+                let (inner, other) = (t.binary(b, v, k), t.constant(Scalar::Int(3), d, &x.shape));
+                all.push(t.binary(b, inner, other));
+                if Unary::Neg.accepts(d) {
+                    let n = t.neg(v);
+                    all.extend([
+                        t.binary(b, n, k),
+                        t.binary(b, k, n),
+                        t.binary(b, n, v),
+                        t.binary(b, v, n),
+                        t.binary(b, n, n),
+                        t.binary(b, v, v),
+                    ]);
+                }
+            }
+            for &op in Compare::ALL {
+                let (p, q) = (t.compare(op, v, k), t.compare(op, v, v));
+                all.extend([t.compare(op, k, v), t.unary(Unary::Not, p), t.unary(Unary::Not, q), p, q]);
+                all.extend([t.select(p, v, k), t.select(q, k, k)]);
+            }
+            t.outputs = all;
+            same_meaning(&t, std::slice::from_ref(&x), &[]);
+        }
+        let mut t = Trace::new();
+        let v = t.input(d, x.shape.clone());
+        for &u in Unary::ALL.iter().filter(|u| u.accepts(d)) {
+            let a = t.unary(u, v);
+            for &w in Unary::ALL.iter().filter(|u| u.accepts(d)) {
+                let b = t.unary(w, a);
+                t.outputs.push(b);
+            }
+        }
+        for m in DType::ALL {
+            let a = t.cast(v, m);
+            for e in DType::ALL {
+                let b = t.cast(a, e);
+                t.outputs.push(b);
+            }
+        }
+        same_meaning(&t, &[x], &[]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]

@@ -22,7 +22,7 @@ struct Segment<'a> {
 #[inline]
 fn interval(start: i64, stride: i64, lo: i64, hi: i64, n: usize) -> (usize, usize) {
     let n = n as i64;
-    let ceil = |a: i64, b: i64| a.div_euclid(b) + (a.rem_euclid(b) != 0) as i64;
+    let ceil = |a: i64, b: i64| a.div_euclid(b).saturating_add((a.rem_euclid(b) != 0) as i64);
     let (a, b) = match stride {
         0 => return if start >= lo && start < hi { (0, n as usize) } else { (0, 0) },
         1 => (lo.saturating_sub(start), hi.saturating_sub(start)),
@@ -30,7 +30,7 @@ fn interval(start: i64, stride: i64, lo: i64, hi: i64, n: usize) -> (usize, usiz
         // start - |s| l >= lo and < hi
         s => {
             let s = -s;
-            (start.saturating_sub(hi).div_euclid(s) + 1, start.saturating_sub(lo).div_euclid(s) + 1)
+            (start.saturating_sub(hi).div_euclid(s).saturating_add(1), start.saturating_sub(lo).div_euclid(s).saturating_add(1))
         }
     };
     let (a, b) = (a.clamp(0, n), b.clamp(0, n));

@@ -96,6 +96,7 @@ fn key(an: &Analysis<'_>, first: usize, style: StoreStyle, scatter: bool) -> Vec
         Path::Stream => 1,
         Path::Indexed => 2,
         Path::Walk(w) => 3 + w as u32,
+        Path::Staged(s) => 1 << 20 | s as u32,
     };
     let index = |i: crate::loops::IndexId, out: &mut Vec<u32>| {
         let i = i.index();

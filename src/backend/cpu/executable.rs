@@ -2,12 +2,15 @@
 
 use super::alloc::CpuStorage;
 use super::compile::{StoreStyle, compile, compute};
+use super::conv::Conv;
 use super::drive::{Driver, Held, Plan, SERIAL_NS};
+use super::matmul::Matmul;
 use super::nest::{self, Analysis, Mode, internal};
 use super::pool::pool;
 use super::run::{Bound, param_block};
 use super::scatter::Scatter;
 use super::sort::Between;
+use super::split::split;
 use super::{CACHE, MEMORY};
 use crate::backend::{Executable, counters};
 use crate::base::error::bail;
@@ -27,6 +30,8 @@ const STREAM_BYTES: usize = 8 << 20;
 enum Code {
     Driven(Box<Driver>),
     Scatter(Box<Scatter>),
+    Matmul(Box<Matmul>),
+    Conv(Box<Conv>),
 }
 
 struct Instance {
@@ -91,7 +96,34 @@ fn mode_of(k: &Kernel, forms: &[nest::Form]) -> Mode {
     }
 }
 
+/// A kernel by tile programs alone.
+pub(super) fn driver(k: &Kernel, style: StoreStyle) -> Result<Driver> {
+    match programs(k, style)? {
+        Code::Driven(d) => Ok(*d),
+        _ => Err(internal("a pointwise kernel was not taken for one")),
+    }
+}
+
 fn prepare(k: &Kernel, style: StoreStyle) -> Result<Code> {
+    match k.archetype {
+        Archetype::Matmul => {
+            if let Some(m) = Matmul::new(k, style)? {
+                return Ok(Code::Matmul(Box::new(m)));
+            }
+        }
+        Archetype::Conv { .. } => {
+            if let Some(c) = Conv::new(k, style)? {
+                return Ok(Code::Conv(Box::new(c)));
+            }
+        }
+        _ => {}
+    }
+    programs(k, style)
+}
+
+fn programs(k: &Kernel, style: StoreStyle) -> Result<Code> {
+    let split = split(k);
+    let k = split.as_ref().unwrap_or(k);
     let forms = nest::forms(k);
     let mode = mode_of(k, &forms);
     let scatter = matches!(k.archetype, Archetype::Scatter(_));
@@ -99,11 +131,13 @@ fn prepare(k: &Kernel, style: StoreStyle) -> Result<Code> {
     let programs = CACHE.get(&mut an, 0, style, scatter)?;
     let results = k.passes.iter().map(|p| p.reduces.len()).sum();
     let scratch: Vec<DType> = k.scratch.iter().map(|&d| compute(d)).collect();
-    let mut b = Bound::new(programs, an.nest, results, &scratch, k.row_len(), style.stream != 0)?;
+    // Destinations of neighbouring lanes are neighbours: whole runs are updated at once.
+    let runs = scatter && an.stores[0].first() == Some(&nest::Path::Stream);
+    let mut b = Bound::new(programs, an.nest, results, &scratch, k.row_len(), style.stream != 0, 8)?;
     if let Archetype::Scatter(mode) = k.archetype {
         let Some(st) = k.passes.first().and_then(|p| p.stores.first()) else { return Err(internal("a scatter kernel without a store")) };
         let arg = &k.args[st.arg.index()];
-        return Ok(Code::Scatter(Box::new(Scatter { b, mode, arg: st.arg.index(), dtype: arg.dtype, numel: arg.numel })));
+        return Ok(Code::Scatter(Box::new(Scatter::new(b, mode, st.arg.index(), arg, runs))));
     }
     let between = match k.archetype {
         Archetype::Sort(descending) => Some(Between::Sort { dtype: scratch[0], descending }),
@@ -231,6 +265,10 @@ fn launch(l: &[Instance], table: &[*mut u8], values: &[Scalar]) -> Result<()> {
                 None => unsafe { d.regions(pool, &MEMORY, &args, params.as_ptr())? },
             },
             // SAFETY: as above.
+            Code::Matmul(m) => unsafe { m.run(pool, &MEMORY, &args, params.as_ptr())? },
+            // SAFETY: as above.
+            Code::Conv(c) => unsafe { c.run(pool, &MEMORY, &args, params.as_ptr())? },
+            // SAFETY: as above.
             Code::Scatter(s) => unsafe { s.run(pool, &args, params.as_ptr()) },
         }
     }
@@ -259,7 +297,8 @@ impl Executable for CpuExecutable {
         if l.len() > 1 {
             let _ = writeln!(out, "{} instances of", l.len());
         }
-        let k = &i.kernel;
+        let split = split(&i.kernel);
+        let k = split.as_ref().unwrap_or(&i.kernel);
         let forms = nest::forms(k);
         let mode = mode_of(k, &forms);
         let scatter = matches!(k.archetype, Archetype::Scatter(_));

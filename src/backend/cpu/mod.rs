@@ -11,15 +11,18 @@ mod access;
 pub mod alloc;
 pub mod cache;
 pub mod compile;
+mod conv;
 pub mod drive;
 pub mod executable;
 pub mod kernels;
+mod matmul;
 pub mod nest;
 pub mod pool;
 pub mod program;
 pub mod run;
 mod scatter;
 mod sort;
+mod split;
 mod tile;
 
 #[cfg(test)]

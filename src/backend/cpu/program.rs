@@ -32,6 +32,8 @@ pub enum Slot {
     Reduced(u16),
     /// That row scratch at the tile.
     Scratch(u16),
+    /// Transposed block of that stage at the tile.
+    Staged(u16),
 }
 
 /// A pointer into a buffer: constant per base point, or advancing with the tiles.
@@ -219,6 +221,7 @@ impl Program {
             Slot::Acc(i) => format!("acc{i}"),
             Slot::Reduced(i) => format!("reduced{i}"),
             Slot::Scratch(i) => format!("scratch{i}[v]"),
+            Slot::Staged(i) => format!("stage{i}[v]"),
         }
     }
 

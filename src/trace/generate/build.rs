@@ -101,7 +101,7 @@ impl Gen {
         let all: Vec<ValueId> = self.t.values().filter(|&v| self.usable(v) && fits(self.t.dtype(v), self.t.shape(v))).collect();
         let late = self.t.insts.len().saturating_sub(10);
         let (prefer_late, prefer_unused) = (self.rng.percent(50), self.rng.percent(70));
-        let good = |v: &ValueId| !(prefer_late && v.index() < late) && !(prefer_unused && self.is_used(*v));
+        let good = |v: &ValueId| (!prefer_late || v.index() >= late) && (!prefer_unused || !self.is_used(*v));
         let few: Vec<ValueId> = all.iter().copied().filter(good).collect();
         let list = if few.is_empty() { all } else { few };
         (!list.is_empty()).then(|| list[self.rng.below(list.len())])
@@ -357,7 +357,7 @@ impl Gen {
                         to[a] *= e;
                     }
                     1 => {
-                        let f = [2, 3, 5].into_iter().find(|f| to[a] % f == 0 && to[a] > 0).unwrap_or(1);
+                        let f = [2, 3, 5].into_iter().find(|f| to[a].is_multiple_of(*f) && to[a] > 0).unwrap_or(1);
                         to[a] /= f;
                         to.insert(a, f);
                     }
@@ -478,7 +478,7 @@ impl Gen {
         };
         let (d, s) = (self.t.dtype(x), self.shape(x));
         let n = s.rank() - 2;
-        let groups = [2, 3].into_iter().find(|g| s[1] % g == 0 && s[1] > 0).filter(|_| self.rng.percent(40)).unwrap_or(1);
+        let groups = [2, 3].into_iter().find(|g| s[1].is_multiple_of(*g) && s[1] > 0).filter(|_| self.rng.percent(40)).unwrap_or(1);
         let kernel: Shape = [groups * self.rng.one_of(&[1, 2]), s[1] / groups]
             .into_iter()
             .chain((0..n).map(|_| self.rng.one_of(&[1, 2, 3])).collect::<Vec<_>>())

@@ -30,6 +30,9 @@ const SHAPES: &[&[usize]] = &[
     &[5, 7, 11],
     &[300, 2, 2],
     &[2, 70_000],
+    &[20, 600],
+    &[100, 1, 513],
+    &[2, 64, 600],
     &[3, 1, 17, 1, 9],
 ];
 
@@ -277,7 +280,7 @@ fn long_chains() {
     let x = t.e("f32", &format!("load a0[{i}]"));
     let mut y = x.clone();
     for k in 0..3000 {
-        let c = t.e("f32", &format!("const {:?}", 0.5 + (k % 7) as f32 * 0.1));
+        let c = t.e("f32", &format!("const {:?}", 0.5 + (k % 7) as f64 * 0.125));
         y = match k % 3 {
             0 => t.e("f32", &format!("mul {y}, {c}")),
             1 => t.e("f32", &format!("add {y}, {x}")),

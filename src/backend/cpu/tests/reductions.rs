@@ -150,8 +150,8 @@ pub fn layer_norm(rows: usize, cols: usize) -> Kernel {
     let x = t.e("f32", &format!("load a0[{i}]"));
     let g = t.e("f32", &format!("load a1[{c}]"));
     let b = t.e("f32", &format!("load a2[{c}]"));
-    let k = t.e("f32", &format!("const {:?}", 1.0 / cols as f32));
-    let eps = t.e("f32", "const 1e-5");
+    let k = t.e("f32", &format!("const {:?}", (1.0 / cols as f32) as f64));
+    let eps = t.e("f32", &format!("const {:?}", 1e-5f32 as f64));
     let s = t.e("f32", "reduced r0.0");
     let mean = t.e("f32", &format!("mul {s}, {k}"));
     let d = t.e("f32", &format!("sub {x}, {mean}"));

@@ -1,0 +1,319 @@
+//! Matrix products: `gemm` per block of the result, and the epilogue's tile program on the block while it is in cache.
+//!
+//! A factor that is more than a load (or of a half type) is computed once into a packed temporary, in the type of accumulation. Blocks depend on
+//! the shape only. Integer products and factors that depend on both sides' axes run as plain row reductions.
+
+use super::alloc::Allocator;
+use super::compile::{StoreStyle, compute};
+use super::drive::{Driver, Held, Ptr, Ptrs, SERIAL_NS};
+use super::executable::driver;
+use super::nest::{self, Analysis, Form, Mode, post_order};
+use super::pool::Pool;
+use super::run::{Bound, Task, with_scratch};
+use super::{CACHE, MEMORY};
+use crate::base::{DType, Result};
+use crate::loops::{Access, Arg, ArgId, ExprId, ExprKind, Index, IndexId, Kernel, Pass, ReduceKind, Store};
+use smallvec::SmallVec;
+
+/// Largest block of the result.
+const BLOCK_M: usize = 512;
+const BLOCK_N: usize = 512;
+
+/// A factor as a strided matrix per batch.
+struct Factor {
+    /// Argument, or the temporary.
+    arg: usize,
+    base: i64,
+    batch: SmallVec<[i64; 4]>,
+    outer: isize,
+    inner: isize,
+    /// Computes the temporary.
+    make: Option<Box<Driver>>,
+    bytes: usize,
+}
+
+/// A matrix product ready to run.
+pub struct Matmul {
+    batch: SmallVec<[usize; 4]>,
+    m: usize,
+    n: usize,
+    k: usize,
+    dtype: DType,
+    a: Factor,
+    b: Factor,
+    /// Without an epilogue: argument, offset, batch strides, row and column stride.
+    direct: Option<(usize, i64, SmallVec<[i64; 4]>, isize, isize)>,
+    epilogue: Bound,
+    /// Kernel arguments; temporaries follow them.
+    args: usize,
+    /// Estimated nanoseconds.
+    pub cost: u64,
+}
+
+/// Indices that expression `e` depends on.
+fn reached(k: &Kernel, forms: &[Form], e: ExprId) -> Vec<usize> {
+    let ne = k.exprs.len();
+    post_order(ne + k.indices.len(), &[e.0], |x, out| nest::children(k, forms, x as usize, out))
+        .into_iter()
+        .filter(|&x| x as usize >= ne)
+        .map(|x| x as usize - ne)
+        .collect()
+}
+
+/// A kernel that computes `e` over the given axes into a new argument, row-major in `dtype`.
+fn materialise(k: &Kernel, e: ExprId, axes: &[usize], dtype: DType) -> (Kernel, usize) {
+    let mut q = k.clone();
+    q.archetype = crate::loops::Archetype::Pointwise;
+    for (i, a) in q.axes.iter_mut().enumerate() {
+        a.row = false;
+        if !axes.contains(&i) {
+            a.extent = 1;
+        }
+    }
+    let mut numel = 1;
+    let mut at: Option<IndexId> = None;
+    let push = |q: &mut Kernel, i: Index| {
+        q.indices.push(i);
+        IndexId(q.indices.len() as u32 - 1)
+    };
+    for &a in axes.iter().rev() {
+        let x = push(&mut q, Index::Axis(a as u8));
+        let x = push(&mut q, Index::Mul(x, numel as i64));
+        at = Some(match at {
+            Some(y) => push(&mut q, Index::Add(y, x)),
+            None => x,
+        });
+        numel *= k.axes[a].extent;
+    }
+    let index = at.unwrap_or_else(|| push(&mut q, Index::Const(0)));
+    q.args.push(Arg { dtype, numel, access: Access::Write });
+    let arg = ArgId(q.args.len() as u32 - 1);
+    q.passes = vec![Pass { row: false, stores: vec![Store { arg, index, value: e, valid: None }], ..Pass::default() }];
+    q.scratch.clear();
+    (q, numel)
+}
+
+fn factor(
+    k: &Kernel,
+    forms: &[Form],
+    e: ExprId,
+    batch: &[usize],
+    outer: usize,
+    inner: usize,
+    outer_first: bool,
+    args: usize,
+) -> Result<Factor> {
+    let x = &k.exprs[e.index()];
+    let dtype = compute(x.dtype);
+    if let ExprKind::Load { arg, index, mask, .. } = &x.kind
+        && mask.is_empty()
+        && forms[index.index()].atoms.is_empty()
+        && k.args[arg.index()].dtype == dtype
+    {
+        let f = &forms[index.index()];
+        return Ok(Factor {
+            arg: arg.index(),
+            base: f.base,
+            batch: batch.iter().map(|&a| f.strides[a]).collect(),
+            outer: f.strides[outer] as isize,
+            inner: f.strides[inner] as isize,
+            make: None,
+            bytes: 0,
+        });
+    }
+    // Batch axes the factor does not depend on are not repeated.
+    let ix = reached(k, forms, e);
+    let used: Vec<usize> = batch.iter().copied().filter(|&a| ix.iter().any(|&i| forms[i].strides[a] != 0)).collect();
+    let (first, second) = if outer_first { (outer, inner) } else { (inner, outer) };
+    let axes: Vec<usize> = used.iter().copied().chain([first, second]).collect();
+    let (q, numel) = materialise(k, e, &axes, dtype);
+    let mut stride = (k.axes[outer].extent * k.axes[inner].extent) as i64;
+    let mut strides: SmallVec<[i64; 4]> = SmallVec::from_elem(0, batch.len());
+    for (i, a) in batch.iter().enumerate().rev() {
+        if used.contains(a) {
+            strides[i] = stride;
+            stride *= k.axes[*a].extent as i64;
+        }
+    }
+    let row = k.axes[second].extent as isize;
+    let (o, i) = if outer_first { (row, 1) } else { (1, row) };
+    let make = driver(&q, StoreStyle { late: false, stream: 0 })?;
+    Ok(Factor { arg: args, base: 0, batch: strides, outer: o, inner: i, make: Some(Box::new(make)), bytes: numel * dtype.size() })
+}
+
+impl Matmul {
+    /// Prepares a kernel of the Matmul archetype; None where the plain row reduction has to do.
+    ///
+    /// # Errors
+    /// `Internal` if the kernel is malformed.
+    pub fn new(k: &Kernel, style: StoreStyle) -> Result<Option<Matmul>> {
+        let (outer, row): (Vec<usize>, Vec<usize>) = (0..k.axes.len()).partition(|&a| !k.axes[a].row);
+        let Some(ReduceKind::Dot(x, y)) = k.passes.first().and_then(|p| p.reduces.first()).map(|r| r.kind) else { return Ok(None) };
+        let dtype = compute(k.exprs[x.index()].dtype);
+        if outer.len() < 2
+            || row.len() != 1
+            || k.passes.len() != 2
+            || k.passes[0].reduces.len() != 1
+            || !matches!(dtype, DType::F32 | DType::F64)
+        {
+            return Ok(None);
+        }
+        let (batch, ma, na, ka) = (&outer[..outer.len() - 2], outer[outer.len() - 2], outer[outer.len() - 1], row[0]);
+        let forms = nest::forms(k);
+        let depends = |e: ExprId, axis: usize| {
+            let n = k.exprs.len() + k.indices.len();
+            // Through atoms too: their operands are reached.
+            debug_assert!(e.index() < n);
+            reached(k, &forms, e).iter().any(|&i| forms[i].strides[axis] != 0)
+        };
+        let (x, y) = if !depends(x, na) && !depends(y, ma) {
+            (x, y)
+        } else if !depends(x, ma) && !depends(y, na) {
+            (y, x)
+        } else {
+            return Ok(None);
+        };
+        let a = factor(k, &forms, x, batch, ma, ka, true, k.args.len())?;
+        let b = factor(k, &forms, y, batch, na, ka, false, k.args.len() + a.make.is_some() as usize)?;
+        let mut direct = None;
+        if let [st] = &k.passes[1].stores[..]
+            && matches!(k.exprs[st.value.index()].kind, ExprKind::Reduced(0, 0))
+            && k.args[st.arg.index()].dtype == dtype
+            && forms[st.index.index()].atoms.is_empty()
+        {
+            let f = &forms[st.index.index()];
+            let strides = batch.iter().map(|&a| f.strides[a]).collect();
+            direct = Some((st.arg.index(), f.base, strides, f.strides[ma] as isize, f.strides[na] as isize));
+        }
+        let mut an = Analysis::new(k, forms, Mode::Point, Some(na), 1)?;
+        let programs = CACHE.get(&mut an, 1, style, false)?;
+        let epilogue = Bound::new(programs, an.nest, 1, &[], 0, style.stream != 0, dtype.size())?;
+        let (m, n, kk) = (k.axes[ma].extent, k.axes[na].extent, k.axes[ka].extent);
+        let batch: SmallVec<[usize; 4]> = batch.iter().map(|&a| k.axes[a].extent).collect();
+        let flops = batch.iter().product::<usize>() as f64 * m as f64 * n as f64 * kk as f64 * 2.0;
+        let cost = (flops / if dtype == DType::F64 { 40.0 } else { 80.0 }) as u64 + epilogue.cost_ns();
+        Ok(Some(Matmul { batch, m, n, k: kk, dtype, a, b, direct, epilogue, args: k.args.len(), cost }))
+    }
+
+    /// Runs the product.
+    ///
+    /// # Errors
+    /// `Memory` if a temporary does not fit.
+    ///
+    /// # Safety
+    /// `args` are the kernel's buffers, `params` its parameters.
+    pub unsafe fn run(&self, pool: &Pool, mem: &'static Allocator, args: &[*mut u8], params: *const u64) -> Result<()> {
+        let mut all: SmallVec<[*mut u8; 8]> = SmallVec::from_slice(args);
+        let mut held: SmallVec<[Held; 2]> = SmallVec::new();
+        for f in [&self.a, &self.b] {
+            if let Some(d) = &f.make {
+                let h = Held::new(mem, f.bytes)?;
+                let mut own: SmallVec<[*mut u8; 8]> = SmallVec::from_slice(args);
+                own.push(h.get());
+                // SAFETY: as promised; the temporary is the synthetic kernel's last argument.
+                unsafe { d.run(pool, &MEMORY, &own, params)? };
+                all.push(h.get());
+                held.push(h);
+            }
+        }
+        debug_assert!(all.len() >= self.args);
+        let size = self.dtype.size();
+        let batches: usize = self.batch.iter().product();
+        // Tall and narrow results are cut along their long side; small ones not at all.
+        let work = self.m as f64 * self.n as f64 * self.k as f64;
+        let (mut bm, mut bn) = (self.m.clamp(1, BLOCK_M), self.n.clamp(1, BLOCK_N));
+        let blocks = |bm: usize, bn: usize| batches * self.m.div_ceil(bm) * self.n.div_ceil(bn);
+        while blocks(bm, bn) < 4 && work / blocks(bm, bn).max(1) as f64 > 4e6 {
+            if bm >= bn && bm > 32 {
+                bm = bm.div_ceil(2).next_multiple_of(16);
+            } else if bn > 32 {
+                bn = bn.div_ceil(2).next_multiple_of(16);
+            } else {
+                break;
+            }
+        }
+        let (rows, cols) = (self.m.div_ceil(bm), self.n.div_ceil(bn));
+        let all = Ptrs(&all);
+        let params = Ptr(params.cast_mut().cast());
+        let e = &self.epilogue;
+        let task = |i: usize| {
+            let (c, r, batch) = (i % cols, i / cols % rows, i / (cols * rows));
+            let (m0, n0) = (r * bm, c * bn);
+            let (m, n) = (bm.min(self.m - m0), bn.min(self.n - n0));
+            let at = |base: i64, strides: &[i64]| {
+                let mut o = base;
+                let mut rest = batch;
+                for (e, s) in self.batch.iter().zip(strides).rev() {
+                    o += s * (rest % e) as i64;
+                    rest /= e;
+                }
+                o as isize
+            };
+            let pointer = |arg: usize, o: isize| all.get()[arg].wrapping_offset(o * size as isize);
+            let a = pointer(self.a.arg, at(self.a.base, &self.a.batch) + m0 as isize * self.a.outer);
+            let b = pointer(self.b.arg, at(self.b.base, &self.b.batch) + n0 as isize * self.b.outer);
+            let product = |dst: *mut u8, rs: isize, cs: isize| {
+                // SAFETY: the blocks lie inside the factors and the destination.
+                unsafe {
+                    gemm_block(self.dtype, (m, n, self.k), (dst, rs, cs), (a, self.a.outer, self.a.inner), (b, self.b.inner, self.b.outer))
+                }
+            };
+            if let Some((arg, base, strides, rs, cs)) = &self.direct {
+                product(pointer(*arg, at(*base, strides) + m0 as isize * rs + n0 as isize * cs), *rs, *cs);
+                return;
+            }
+            let block = (m * n * size).next_multiple_of(64);
+            with_scratch(block + e.task_bytes(), |mem| {
+                product(mem, n as isize, 1);
+                // SAFETY: as promised; the scratch holds the block, then the task's memory.
+                unsafe {
+                    let mut t = Task::start(e, all.get(), params.get().cast(), mem.add(block));
+                    t.seek(batch * self.m + m0);
+                    for y in 0..m {
+                        t.set_point_result(mem.wrapping_offset((y * n) as isize * size as isize - (n0 * size) as isize));
+                        t.enter(0);
+                        t.place(0, n0);
+                        t.tiles(0, n0, n0 + n);
+                        if y + 1 < m {
+                            t.step();
+                        }
+                    }
+                    t.finish();
+                }
+            });
+        };
+        pool.run(batches * rows * cols, self.cost > SERIAL_NS, &task);
+        Ok(())
+    }
+}
+
+/// dst = a b, each with its row and column stride in elements.
+///
+/// # Safety
+/// The matrices `[m, k]`, `[k, n]` and `[m, n]` with these strides are valid; dst overlaps neither factor.
+pub unsafe fn gemm_block(
+    dtype: DType,
+    (m, n, k): (usize, usize, usize),
+    (dst, drs, dcs): (*mut u8, isize, isize),
+    (a, ars, acs): (*mut u8, isize, isize),
+    (b, brs, bcs): (*mut u8, isize, isize),
+) {
+    macro_rules! go {
+        ($t:ty) => {{
+            let (dst, a, b) = (dst.cast::<$t>(), a.cast::<$t>(), b.cast::<$t>());
+            if k == 0 {
+                for i in 0..m as isize {
+                    for j in 0..n as isize {
+                        // SAFETY: as promised.
+                        unsafe { *dst.offset(i * drs + j * dcs) = 0.0 };
+                    }
+                }
+            } else {
+                let none = gemm::Parallelism::None;
+                // SAFETY: as promised.
+                unsafe { gemm::gemm(m, n, k, dst, dcs, drs, false, a, acs, ars, b, bcs, brs, 0.0, 1.0, false, false, false, none) }
+            }
+        }};
+    }
+    if dtype == DType::F64 { go!(f64) } else { go!(f32) }
+}

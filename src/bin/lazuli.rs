@@ -1,0 +1,283 @@
+//! The command-line tool: devices, benchmarks, what becomes of a trace.
+
+use lazuli::Device;
+use lazuli::profile::bench::{self, Case, Rules, floor, report};
+use lazuli::profile::explain_text;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+const HELP: &str = "\
+lazuli: looks at devices, measures them, and shows what becomes of a trace
+
+    lazuli devices                       the devices present, one line each, and this machine's processor and memory
+    lazuli bench [OPTIONS]               times the benchmark cases on a device
+    lazuli explain FILE.trace            kernels, bytes, flops and emitted code of a trace in text form
+    lazuli help                          this text
+
+Options of bench:
+    --case NAME,NAME..   only these; a name ending in * is a prefix (default: all)
+    --device NAME        the device to use, by the kind that `devices` shows (default: the best one)
+    --json               one JSON line a case instead of a table
+    --quick              fewer repeats: at least 3 and 0.2 s a case, good to some 10 %
+    --list               names and work of the cases, without running them
+    --cold               makes one measurement of cold_jit in this process and prints its two times in ms
+
+A time is the median of at least 5 calls and 1 second, after a first call (shown apart: it compiles) and a warm-up. Each call records its
+operations anew. The control column is hand-written code for the same work on two threads, in the same run. To keep the threads of
+the engine on certain cores, run the tool under `taskset -c 0,1`.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match args.first().map(String::as_str) {
+        Some("devices") => no_more(&args[1..]).map(|()| devices()),
+        Some("bench") => BenchOptions::parse(&args[1..]).and_then(bench),
+        Some("explain") => explain(&args[1..]),
+        Some("help" | "--help" | "-h") => no_more(&args[1..]).map(|()| println!("{HELP}")),
+        Some(other) => Err(Failure::Usage(format!("unknown command `{other}`"))),
+        None => Err(Failure::Usage("which command?".to_string())),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            eprintln!("lazuli: {message}\nTry `lazuli help`.");
+            ExitCode::from(2)
+        }
+        Err(Failure::Run(message)) => {
+            eprintln!("lazuli: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a command did not do its work.
+enum Failure {
+    /// It was asked for wrongly.
+    Usage(String),
+    /// It went wrong.
+    Run(String),
+}
+
+impl From<lazuli::Error> for Failure {
+    fn from(e: lazuli::Error) -> Failure {
+        Failure::Run(e.to_string())
+    }
+}
+
+type Done = Result<(), Failure>;
+
+fn no_more(args: &[String]) -> Done {
+    match args.first() {
+        Some(a) => Err(Failure::Usage(format!("unexpected argument `{a}`"))),
+        None => Ok(()),
+    }
+}
+
+fn devices() {
+    for d in Device::all() {
+        let m = d.memory_stats();
+        let limit = m.limit.map_or("none".to_string(), mib);
+        println!("{}: {}", d.kind(), d.describe());
+        println!("    memory: {} reserved, limit {limit}", mib(m.reserved));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("machine: {}, {cores} cores usable, {}, {}", processor(), std::env::consts::ARCH, vectors());
+    if let Some((total, free)) = memory() {
+        println!("    memory: {} of {} available", mib(free), mib(total));
+    }
+}
+
+fn mib(bytes: usize) -> String {
+    if bytes >= 10 << 30 { format!("{} GiB", bytes >> 30) } else { format!("{} MiB", bytes >> 20) }
+}
+
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split_once(':'));
+    name.map_or("unknown processor".to_string(), |(_, n)| n.trim().to_string())
+}
+
+fn vectors() -> String {
+    let mut found: Vec<&str> = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        macro_rules! look {
+            ($($name:tt)*) => { $(if is_x86_feature_detected!($name) { found.push($name); })* };
+        }
+        look!("sse4.2" "avx" "f16c" "fma" "avx2" "avx512f" "avx512bw" "avx512vnni" "avx512bf16" "avx512fp16");
+    }
+    #[cfg(target_arch = "aarch64")]
+    found.push("neon");
+    if found.is_empty() { "no vectors known".to_string() } else { found.join(" ") }
+}
+
+/// Bytes of memory in all and available, where the system tells.
+fn memory() -> Option<(usize, usize)> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let field = |name: &str| -> Option<usize> {
+        let line = info.lines().find(|l| l.starts_with(name))?;
+        Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? << 10)
+    };
+    Some((field("MemTotal:")?, field("MemAvailable:")?))
+}
+
+/// What `bench` is asked to do.
+#[derive(Default)]
+struct BenchOptions {
+    cases: Vec<String>,
+    device: Option<String>,
+    json: bool,
+    quick: bool,
+    list: bool,
+    cold: bool,
+}
+
+impl BenchOptions {
+    fn parse(args: &[String]) -> Result<BenchOptions, Failure> {
+        let mut o = BenchOptions::default();
+        let mut args = args.iter();
+        while let Some(a) = args.next() {
+            let (name, inline) = match a.split_once('=') {
+                Some((n, v)) => (n, Some(v.to_string())),
+                None => (a.as_str(), None),
+            };
+            let mut value = || {
+                let v = inline.clone().or_else(|| args.next().cloned());
+                v.filter(|v| !v.is_empty()).ok_or_else(|| Failure::Usage(format!("{name} needs a value")))
+            };
+            match name {
+                "--case" => o.cases.extend(value()?.split(',').filter(|c| !c.is_empty()).map(String::from)),
+                "--device" => o.device = Some(value()?),
+                _ if inline.is_some() => return Err(Failure::Usage(format!("unknown option `{a}` of bench"))),
+                "--json" => o.json = true,
+                "--quick" => o.quick = true,
+                "--list" => o.list = true,
+                "--cold" => o.cold = true,
+                _ => return Err(Failure::Usage(format!("unknown option `{a}` of bench"))),
+            }
+        }
+        let known: Vec<&str> = bench::cases().iter().map(|c| c.name).chain([COLD]).collect();
+        if let Some(c) = o.cases.iter().find(|c| !known.iter().any(|k| matches(c, k))) {
+            return Err(Failure::Usage(format!("there is no case `{c}`; the cases are {}", known.join(", "))));
+        }
+        Ok(o)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|c| matches(c, name))
+    }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    pattern == name || pattern.strip_suffix('*').is_some_and(|p| name.starts_with(p))
+}
+
+/// The case that needs fresh processes.
+const COLD: &str = "cold_jit";
+
+fn bench(o: BenchOptions) -> Done {
+    let device = match &o.device {
+        None => Device::best(),
+        Some(name) => {
+            let all = Device::all();
+            let found = all.iter().find(|d| d.kind() == name).copied();
+            found.ok_or_else(|| {
+                let kinds: Vec<&str> = all.iter().map(|d| d.kind()).collect();
+                Failure::Usage(format!("there is no device `{name}` here; there is {}", kinds.join(", ")))
+            })?
+        }
+    };
+    device.set_default();
+    if o.cold {
+        let (first, second) = cold_here()?;
+        println!("{first} {second}");
+        return Ok(());
+    }
+    let cases: Vec<Case> = bench::cases().into_iter().filter(|c| o.wants(c.name)).collect();
+    if o.list {
+        cases.iter().for_each(|c| println!("{:<24}{}", c.name, c.work));
+        if o.wants(COLD) {
+            println!("{COLD:<24}first result of ew_chain at 1Mi in a fresh process");
+        }
+        return Ok(());
+    }
+    let rules = if o.quick { Rules::QUICK } else { Rules::FULL };
+    let peaks = (!o.json).then(floor::peaks);
+    if let Some(p) = &peaks {
+        println!("{}", report::head(p));
+    }
+    let mut failed = Vec::new();
+    for case in cases {
+        let outcome = bench::run(&case, &rules);
+        let control = bench::control::run(&case, &rules).transpose()?;
+        if outcome.result.is_err() {
+            failed.push(case.name);
+        }
+        match &peaks {
+            Some(p) => {
+                let control_ms = control.map(|(t, _)| t.median_ms);
+                println!("{}", report::row(&report::Row { case, outcome, control_ms }, p));
+            }
+            None => {
+                println!("{}", report::json(&case, device.kind(), &outcome));
+                if let Some((t, _)) = control {
+                    println!("{}", report::control_json(&case, &t));
+                }
+            }
+        }
+    }
+    if o.wants(COLD) {
+        cold(&o, device.kind())?;
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Run(format!("failed: {}", failed.join(", ")))) }
+}
+
+/// The first result of a small chain, then a second one, in ms. Making the input is not counted.
+fn cold_here() -> Result<(f64, f64), Failure> {
+    let mut step = bench::chain(1 << 20)?;
+    let mut timed = || -> Result<f64, Failure> {
+        let start = Instant::now();
+        step()?;
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    };
+    Ok((timed()?, timed()?))
+}
+
+/// `cold_jit`: medians over fresh processes.
+fn cold(o: &BenchOptions, device: &str) -> Done {
+    let failure = |what: String| Failure::Run(format!("{COLD}: {what}"));
+    let exe = std::env::current_exe().map_err(|e| failure(e.to_string()))?;
+    let n = if o.quick { 2 } else { 3 };
+    let mut times: Vec<(f64, f64)> = Vec::new();
+    for _ in 0..n {
+        let out = Command::new(&exe).args(["bench", "--cold", "--device", device]).output().map_err(|e| failure(e.to_string()))?;
+        let text = String::from_utf8_lossy(&out.stdout);
+        let mut numbers = text.split_whitespace().map(str::parse::<f64>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(a)), Some(Ok(b))) => times.push((a, b)),
+            _ => return Err(failure(format!("a fresh process said `{}`", String::from_utf8_lossy(&out.stderr).trim()))),
+        }
+    }
+    times.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (first, second) = times[times.len() / 2];
+    match o.json {
+        true => println!("{}", report::cold_json(device, first, times[0].0, second, times.len())),
+        false => println!("{COLD:<24}{:>10}  then {} ms", report::short(first), report::short(second)),
+    }
+    Ok(())
+}
+
+fn explain(args: &[String]) -> Done {
+    let path = match args {
+        [path] if !path.starts_with('-') => path,
+        [] => return Err(Failure::Usage("explain needs a file".to_string())),
+        [option] => return Err(Failure::Usage(format!("unknown option `{option}` of explain"))),
+        [_, more, ..] => return Err(Failure::Usage(format!("unexpected argument `{more}`"))),
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::Run(format!("{path}: {e}")))?;
+    let report = explain_text(&text, Device::best()).map_err(|e| Failure::Run(format!("{path}: {e}")))?;
+    println!("trace, simplified:\n{}\n{report}", report.trace());
+    for (i, k) in report.kernels().iter().enumerate() {
+        println!("kernel {i}, {}: {} bytes, {} flop\n{}", k.name(), k.bytes(), k.flops(), report.source(i));
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The benchmark cases: the same work as is measured in other engines, timed by the same rules.
+//!
+//! A [`Case`] says what is computed and how many flops and bytes that takes at least; its `build` makes the inputs and returns the
+//! closure that does one whole forced call. [`run`] times it: one first call (compilation included), a warm-up, then repeats.
+//! Every call records its operations anew from the leaves: a tensor that has a value is not computed again.
+//! [`control`] is hand-written code for some of the same work, timed in the same run, so that a slow machine shows.
+//!
+//! Not here: judging. A report prints what was measured; what counts as slow is the reader's business.
+
+pub mod control;
+mod contraction;
+mod data;
+mod elementwise;
+pub mod floor;
+mod layers;
+mod measure;
+mod memory;
+pub mod report;
+mod simulate;
+mod train;
+
+pub use elementwise::chain;
+pub use measure::{Rules, Timing};
+
+use crate::base::Result;
+use crate::{Tensor, eval};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What one call leaves.
+pub enum Produced {
+    /// Tensors with values.
+    Tensors(Vec<Tensor>),
+    /// A number that was read back, such as a loss.
+    Number(f64),
+}
+
+impl Produced {
+    /// Computes the tensors.
+    fn of<const N: usize>(tensors: [Tensor; N]) -> Result<Produced> {
+        eval(&tensors)?;
+        Ok(Produced::Tensors(tensors.into()))
+    }
+
+    /// The number, or the mean of the magnitudes of the first tensor, summed in f64.
+    fn check(&self) -> Result<f64> {
+        match self {
+            Produced::Number(x) => Ok(*x),
+            Produced::Tensors(t) => {
+                let v = t[0].to_vec::<f32>()?;
+                Ok(v.iter().map(|x| x.abs() as f64).sum::<f64>() / v.len().max(1) as f64)
+            }
+        }
+    }
+}
+
+/// One whole forced call.
+type Step = Box<dyn FnMut() -> Result<Produced>>;
+
+/// A benchmark case.
+pub struct Case {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// The exact work.
+    pub work: &'static str,
+    /// Floating-point operations of one call; 0 where bytes are what counts.
+    pub flop: f64,
+    /// Bytes that one call must move.
+    pub bytes: f64,
+    /// What else the report says of it.
+    pub rate: Rate,
+    build: fn() -> Result<Step>,
+}
+
+/// A figure derived from the time of a call.
+#[derive(Clone, Copy)]
+pub enum Rate {
+    /// None.
+    Plain,
+    /// Microseconds for each of so many items, under that name.
+    Micros(&'static str, f64),
+    /// So many steps a second.
+    Steps(f64),
+}
+
+impl Case {
+    const fn new(name: &'static str, work: &'static str, flop: f64, bytes: f64, build: fn() -> Result<Step>) -> Case {
+        Case { name, work, flop, bytes, rate: Rate::Plain, build }
+    }
+
+    const fn rate(mut self, rate: Rate) -> Case {
+        self.rate = rate;
+        self
+    }
+}
+
+const MIB: f64 = 1048576.0;
+
+/// Every case, in the order of reports.
+pub fn cases() -> Vec<Case> {
+    [elementwise::cases(), memory::cases(), contraction::cases(), layers::cases(), train::cases(), simulate::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// What came of a case.
+pub struct Outcome {
+    /// The case's name.
+    pub name: &'static str,
+    /// Its time and the check of its first result, or why there is none.
+    pub result: Result<(Timing, f64), String>,
+}
+
+/// Times a case. A panic of the case is its outcome.
+pub fn run(case: &Case, rules: &Rules) -> Outcome {
+    let timed = catch_unwind(AssertUnwindSafe(|| -> Result<(Timing, f64)> {
+        let mut step = (case.build)()?;
+        measure::measure(rules, &mut step, Produced::check)
+    }));
+    let result = match timed {
+        Ok(Ok(r)) => Ok(r),
+        Ok(Err(e)) => Err(e.to_string()),
+        Err(panic) => Err(panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()))
+            .unwrap_or_else(|| "panicked".to_string())),
+    };
+    Outcome { name: case.name, result }
+}
