@@ -18,6 +18,8 @@ const PART: usize = 1 << 14;
 pub fn prepare(t: &Trace) -> Trace {
     let mut out = Trace::new();
     let mut map: Vec<ValueId> = Vec::with_capacity(t.insts.len());
+    let mut uses = vec![0u32; t.insts.len()];
+    t.insts.iter().flat_map(|i| &i.args).chain(&t.outputs).for_each(|a| uses[a.index()] += 1);
     for v in t.values() {
         let inst = &t[v];
         let mut args: Args = inst.args.iter().map(|a| map[a.index()]).collect();
@@ -34,6 +36,13 @@ pub fn prepare(t: &Trace) -> Trace {
             }
         }
         let new = match &inst.op {
+            // The transpose of a product nobody else reads is the product of the transposes: so what follows it is its epilogue.
+            Op::Permute(p) if swaps_last(p) && t[inst.args[0]].op == Op::Dot && uses[inst.args[0].index()] == 1 => {
+                let factors = &t[inst.args[0]].args;
+                let (a, b) = (map[factors[0].index()], map[factors[1].index()]);
+                let (a, b) = (out.transpose_last(a), out.transpose_last(b));
+                out.push_typed(Op::Dot, &[b, a], inst.dtype, inst.shape.clone(), t[inst.args[0]].site)
+            }
             Op::Reduce(kind, axes) => split(&mut out, *kind, args[0], axes)
                 .unwrap_or_else(|| out.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site)),
             op => out.push_typed(op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site),
@@ -46,6 +55,12 @@ pub fn prepare(t: &Trace) -> Trace {
         out.outputs.push(v);
     }
     out
+}
+
+/// True for the permutation that swaps the last two axes and moves no other.
+fn swaps_last(p: &[u8]) -> bool {
+    let r = p.len();
+    r >= 2 && p[r - 1] as usize == r - 2 && p[r - 2] as usize == r - 1 && p[..r - 2].iter().enumerate().all(|(i, &x)| i == x as usize)
 }
 
 fn copy(t: &mut Trace, v: ValueId) -> ValueId {

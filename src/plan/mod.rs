@@ -52,9 +52,9 @@ pub fn evaluate(nodes: &[Arc<Node>], keep: Keep) -> Result<()> {
     if let Some(e) = nodes.iter().find_map(|n| n.poison()) {
         return Err(e.clone());
     }
-    let roots = wanted(nodes);
+    let mut roots = wanted(nodes);
     if !roots.is_empty() {
-        run(roots.clone())?;
+        run(&mut roots)?;
     }
     if keep == Keep::Cut {
         let cut: Vec<_> = {
@@ -89,7 +89,46 @@ fn wanted(nodes: &[Arc<Node>]) -> Vec<Arc<Node>> {
     roots
 }
 
-fn run(roots: Vec<Arc<Node>>) -> Result<()> {
+/// Members of bundles below the roots, and their mates, that somebody holds besides the recipes walked here: a training step evaluates
+/// the new parameters, below which lie the gradients, whose mate is the loss the user is about to print.
+fn held_mates(owner: &graph::Owner, walk: &graph::Walk<'_>, roots: &[Arc<Node>]) -> Vec<Arc<Node>> {
+    let mut bundles: Vec<&Arc<graph::Bundle>> = Vec::new();
+    for n in &walk.order {
+        if n.value.get().is_none()
+            && let Some(b) = n.bundle.get()
+            && !bundles.iter().any(|x| Arc::ptr_eq(x, b))
+        {
+            bundles.push(b);
+        }
+    }
+    if bundles.is_empty() {
+        return Vec::new();
+    }
+    // How often each node is an operand within this walk.
+    let mut uses = vec![0usize; walk.order.len()];
+    for n in walk.order.iter().filter(|n| n.value.get().is_none()) {
+        if let graph::Recipe::Made(_, inputs) = n.recipe(owner) {
+            for i in inputs {
+                if let graph::Input::Node(x) = i
+                    && let Some(k) = x.number(walk.generation)
+                {
+                    uses[k as usize] += 1;
+                }
+            }
+        }
+    }
+    bundles
+        .iter()
+        .flat_map(|b| b.0.iter().filter_map(Weak::upgrade))
+        .filter(|m| {
+            let inside = m.number(walk.generation).map_or(0, |k| uses[k as usize]);
+            // One count is the upgrade's own.
+            m.value.get().is_none() && Arc::strong_count(m) > inside + 1 && !roots.iter().any(|r| Arc::ptr_eq(r, m))
+        })
+        .collect()
+}
+
+fn run(roots: &mut Vec<Arc<Node>>) -> Result<()> {
     let device = roots[0].device;
     if let Some(other) = roots.iter().find(|n| n.device != device) {
         return Err(err!(Device, "tensors on device {} and {} are evaluated together: evaluate them apart", device.0, other.device.0)
@@ -97,7 +136,13 @@ fn run(roots: Vec<Arc<Node>>) -> Result<()> {
     }
     let (request, imported) = {
         let owner = graph::owner();
-        let walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
+        let mut walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
+        let mates = held_mates(&owner, &walk, roots);
+        if !mates.is_empty() {
+            drop(walk);
+            roots.extend(mates);
+            walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
+        }
         if let Some(e) = walk.order.iter().find_map(|n| n.poison()) {
             return Err(e.clone());
         }
@@ -114,7 +159,6 @@ fn run(roots: Vec<Arc<Node>>) -> Result<()> {
     let backend = backend::of(request.device);
     let leaves: Vec<_> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
     let storages = backend.run(&*plan.executable, &leaves, &request.keyed.params).map_err(|e| e.at(site))?;
-    stats::launched(&plan);
     for (node, r) in request.roots.iter().zip(&plan.results) {
         let storage = match *r {
             PlanResult::Output(i) => storages[i as usize].clone(),

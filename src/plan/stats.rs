@@ -1,6 +1,6 @@
 //! Process totals that tests assert on and programs show.
 
-use super::{Plan, cache};
+use super::cache;
 use crate::backend::{self, counters};
 use crate::base::DeviceId;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -58,10 +58,6 @@ pub fn stats() -> Stats {
 
 pub(super) fn looked_up(hit: bool) {
     if hit { &PLAN_HITS } else { &PLAN_MISSES }.fetch_add(1, Relaxed);
-}
-
-pub(super) fn launched(plan: &Plan) {
-    counters::LAUNCHES.fetch_add(plan.launches as u64, Relaxed);
 }
 
 pub(super) fn flushed() {

@@ -23,8 +23,8 @@ pub enum Reduction {
 pub struct CrossEntropyOptions {
     /// A factor for each class, `[C]`.
     pub weight: Option<Tensor>,
-    /// Class indices that do not count.
-    pub ignore_index: i64,
+    /// Class indices that do not count. None by default (PyTorch: -100): counting them costs a reduction over the batch.
+    pub ignore_index: Option<i64>,
     /// Share of the target that is spread over all classes, 0 to 1. Part of the structure.
     pub label_smoothing: f64,
     /// Mean by default.
@@ -33,12 +33,12 @@ pub struct CrossEntropyOptions {
 
 impl Default for CrossEntropyOptions {
     fn default() -> Self {
-        CrossEntropyOptions { weight: None, ignore_index: -100, label_smoothing: 0.0, reduction: Reduction::Mean }
+        CrossEntropyOptions { weight: None, ignore_index: None, label_smoothing: 0.0, reduction: Reduction::Mean }
     }
 }
 
 impl CrossEntropyOptions {
-    /// PyTorch's defaults.
+    /// PyTorch's defaults, but no index is ignored.
     pub fn new() -> Self {
         Self::default()
     }
@@ -49,7 +49,7 @@ impl CrossEntropyOptions {
     }
     /// Class indices that do not count.
     pub fn ignore_index(mut self, index: i64) -> Self {
-        self.ignore_index = index;
+        self.ignore_index = Some(index);
         self
     }
     /// Share of the target that is spread over all classes.
@@ -339,7 +339,11 @@ impl Tensor {
         let t = target.cast(DType::I64);
         let wanted = t.reshape_shape(&self.shape().keepdim(&[axis]));
         let hit = wanted.broadcast_shape(self.shape()).eq(&self.iota_along(axis));
-        let counted = t.ne(LitInt(o.ignore_index));
+        let counted = o.ignore_index.map(|i| t.ne(LitInt(i)));
+        let count_in = |x: Tensor| match &counted {
+            Some(c) => x.keep_where(c, 0.0),
+            None => x,
+        };
         let weights = match &o.weight {
             Some(w) => Some(or_poison!(self.class_weights(w, axis))),
             None => None,
@@ -357,12 +361,13 @@ impl Tensor {
             };
             terms = terms * Lit(1.0 - o.label_smoothing) - all * Lit(o.label_smoothing / count as f64);
         }
-        let terms = terms.keep_where(&counted, 0.0);
+        let terms = count_in(terms);
         match o.reduction {
             Reduction::Mean => {
-                let total = match &factor {
-                    Some(f) => f.keep_where(&counted, 0.0).sum(..),
-                    None => counted.cast(terms.dtype()).sum(..),
+                let total = match (&factor, &counted) {
+                    (Some(f), _) => count_in(f.clone()).sum(..),
+                    (None, Some(c)) => c.cast(terms.dtype()).sum(..),
+                    (None, None) => return terms.mean(..),
                 };
                 terms.sum(..) / total
             }

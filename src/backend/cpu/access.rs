@@ -217,7 +217,6 @@ macro_rules! by_size {
     };
 }
 
-
 /// dst\[i\] = base\[index\[i\]\] where the mask holds, else the fill element.
 ///
 /// # Safety
@@ -226,7 +225,10 @@ pub unsafe fn gather_masked(dst: *mut u8, base: *const u8, index: *const i64, ma
     by_size!(size, |T| {
         for i in 0..n {
             // SAFETY: as promised.
-            unsafe { *dst.cast::<T>().add(i) = if *mask.add(i) != 0 { *base.cast::<T>().offset(*index.add(i) as isize) } else { *fill.cast::<T>() } };
+            unsafe {
+                *dst.cast::<T>().add(i) =
+                    if *mask.add(i) != 0 { *base.cast::<T>().offset(*index.add(i) as isize) } else { *fill.cast::<T>() }
+            };
         }
     })
 }

@@ -96,13 +96,16 @@ fn key(an: &Analysis<'_>, first: usize, style: StoreStyle, scatter: bool) -> Vec
         Path::Stream => 1,
         Path::Indexed => 2,
         Path::Walk(w) => 3 + w as u32,
+        Path::Staged(s) => 1 << 20 | s as u32,
     };
     let index = |i: crate::loops::IndexId, out: &mut Vec<u32>| {
         let i = i.index();
         let f = &an.forms[i];
         out.extend([i as u32, an.line_of[i] as u32, an.iota[i] as u32, an.index_level[i] as u32, f.atoms.len() as u32]);
         if an.line_of[i] != super::nest::NO_LINE {
-            out.push(an.affine_zero(i) as u32 | (an.affine_varies(i) as u32) << 1 | (an.is_run(crate::loops::IndexId(i as u32)) as u32) << 2);
+            out.push(
+                an.affine_zero(i) as u32 | (an.affine_varies(i) as u32) << 1 | (an.is_run(crate::loops::IndexId(i as u32)) as u32) << 2,
+            );
         }
         for &(a, c) in &f.atoms {
             out.push(a);
@@ -119,7 +122,15 @@ fn key(an: &Analysis<'_>, first: usize, style: StoreStyle, scatter: bool) -> Vec
             }
         }
     };
-    out.extend([an.nest.mode as u32, first as u32, style.late as u32, scatter as u32, k.passes.len() as u32, ne as u32, k.indices.len() as u32]);
+    out.extend([
+        an.nest.mode as u32,
+        first as u32,
+        style.late as u32,
+        scatter as u32,
+        k.passes.len() as u32,
+        ne as u32,
+        k.indices.len() as u32,
+    ]);
     wide(style.stream, &mut out);
     out.extend(k.args.iter().map(|a| a.dtype as u32));
     out.push(u32::MAX);

@@ -4,6 +4,7 @@
 //! A 1x1 window at stride 1 reads the input in place. With one output per group, rows are accumulated directly. Half types
 //! are widened, and a spread input (transposed convolution) is written out with its zeros, once before.
 
+use super::CACHE;
 use super::access;
 use super::alloc::Allocator;
 use super::compile::{StoreStyle, compute};
@@ -13,7 +14,6 @@ use super::matmul::gemm_block;
 use super::nest::{self, Analysis, Dim, Mode, Walk};
 use super::pool::Pool;
 use super::run::{Bound, Task, with_scratch};
-use super::CACHE;
 use crate::base::{DType, Result};
 use crate::loops::{Archetype, ExprKind, Kernel, ReduceKind};
 use crate::trace::ConvSpec;
@@ -198,10 +198,16 @@ impl Conv {
                     let block = mem.add(unfolded);
                     let x = input.get().add((b * self.channels + g * cg) * spatial * size);
                     let w = weights.get().add((g * og + o0) * depth * size);
-                    if og == 1 && let Some(f) = self.multiply_add {
+                    if og == 1
+                        && let Some(f) = self.multiply_add
+                    {
                         std::ptr::write_bytes(block, 0, ld * size);
                         for d in 0..depth {
-                            let row = if self.in_place { x.add((d * spatial + p0) * size) } else { self.unfold(d, wsize, spatial, x, p0, n, mem) };
+                            let row = if self.in_place {
+                                x.add((d * spatial + p0) * size)
+                            } else {
+                                self.unfold(d, wsize, spatial, x, p0, n, mem)
+                            };
                             f(block, row, w.add(d * size), block, n);
                         }
                     } else if self.in_place {
@@ -262,7 +268,17 @@ impl Conv {
 
     /// Planes of the stored type to planes of the compute type, with zeros between elements if `spread`.
     #[allow(clippy::too_many_arguments)]
-    unsafe fn widen(&self, pool: &Pool, src: *mut u8, dst: *mut u8, from: DType, planes: usize, src_plane: usize, dst_plane: usize, spread: bool) {
+    unsafe fn widen(
+        &self,
+        pool: &Pool,
+        src: *mut u8,
+        dst: *mut u8,
+        from: DType,
+        planes: usize,
+        src_plane: usize,
+        dst_plane: usize,
+        spread: bool,
+    ) {
         let size = self.dtype.size();
         let cast = lookup(TileOp::Cast { from, to: self.dtype }, Scalars::NONE);
         let (src, dst) = (Ptr(src), Ptr(dst));

@@ -9,7 +9,7 @@ use super::kernels::moves;
 use super::kernels::reduce::Reduction;
 use super::nest::Mode;
 use super::pool::Pool;
-use super::run::{Bound, PIECE, Task, with_scratch};
+use super::run::{Bound, PIECE, STAGE_LANES, STAGE_ROWS, Task, with_scratch};
 use super::sort::{Between, between_column, between_row};
 use crate::base::{DType, Result};
 
@@ -27,6 +27,11 @@ pub enum Plan {
     Tiled {
         /// Lanes of a piece.
         piece: usize,
+        /// Units per task.
+        per_task: usize,
+    },
+    /// Units (base point apart from the stage axis, block of that axis, block of lanes), through transposed blocks.
+    Blocked {
         /// Units per task.
         per_task: usize,
     },
@@ -72,11 +77,19 @@ impl Driver {
                     Plan::Tiled { piece: b.tile, per_task: (GRAIN / (b.tile * b.mid_total.max(1))).max(1) }
                 }
             }
+            Mode::Point if b.nest.stage_axis.is_some() && !b.nest.stages.is_empty() => Plan::Blocked { per_task: 4 },
             Mode::Point => {
                 let piece = if n > GRAIN { (GRAIN / b.tile) * b.tile } else { n.max(1) };
                 Plan::Tiled { piece, per_task: (GRAIN / piece).max(1) }
             }
         }
+    }
+
+    /// Blocks of the stage axis, blocks of lanes, and base points apart from the stage axis.
+    fn blocks(&self) -> (usize, usize, usize) {
+        let b = &self.b;
+        let e = b.nest.stage_axis.map_or(1, |a| b.nest.par[a]);
+        (e.div_ceil(STAGE_ROWS), b.vec_total.div_ceil(STAGE_LANES), b.par_total.checked_div(e).unwrap_or(0))
     }
 
     fn units(&self, piece: usize) -> usize {
@@ -88,6 +101,10 @@ impl Driver {
     pub fn tasks(&self) -> Option<usize> {
         match self.plan {
             Plan::Tiled { piece, per_task } => Some(self.units(piece).div_ceil(per_task)),
+            Plan::Blocked { per_task } => {
+                let (rows, lanes, rest) = self.blocks();
+                Some((rows * lanes * rest).div_ceil(per_task))
+            }
             _ => None,
         }
     }
@@ -97,8 +114,13 @@ impl Driver {
     /// # Safety
     /// `args` are the kernel's buffers, `params` its parameters (see [`Task::start`]).
     pub unsafe fn task(&self, i: usize, args: &[*mut u8], params: *const u64) {
-        let Plan::Tiled { piece, per_task } = self.plan else { return };
         let b = &self.b;
+        let (piece, per_task) = match self.plan {
+            Plan::Tiled { piece, per_task } => (piece, per_task),
+            // SAFETY: as promised.
+            Plan::Blocked { per_task } => return unsafe { self.blocked(i, per_task, args, params) },
+            _ => return,
+        };
         let units = self.units(piece);
         let (from, to) = (i * per_task, units.min((i + 1) * per_task));
         with_scratch(b.task_bytes(), |mem| {
@@ -137,6 +159,27 @@ impl Driver {
                             }
                         }
                     }
+                }
+                t.finish();
+            }
+        });
+    }
+
+    unsafe fn blocked(&self, i: usize, per_task: usize, args: &[*mut u8], params: *const u64) {
+        let b = &self.b;
+        let (rows, lanes, rest) = self.blocks();
+        let Some(axis) = b.nest.stage_axis else { return };
+        let extent = b.nest.par[axis];
+        let inner: usize = b.nest.par[axis + 1..].iter().product();
+        with_scratch(b.task_bytes(), |mem| {
+            // SAFETY: as promised to `task`.
+            unsafe {
+                let mut t = Task::start(b, args, params, mem);
+                for u in i * per_task..(rows * lanes * rest).min((i + 1) * per_task) {
+                    let (l, r, o) = (u % lanes, u / lanes % rows, u / (lanes * rows));
+                    let (r0, v0) = (r * STAGE_ROWS, l * STAGE_LANES);
+                    let at = (o / inner * extent + r0) * inner + o % inner;
+                    t.block(at, inner, STAGE_ROWS.min(extent - r0), v0, b.vec_total.min(v0 + STAGE_LANES));
                 }
                 t.finish();
             }
@@ -213,7 +256,7 @@ impl Driver {
             match self.plan {
                 Plan::RowPieces => self.row_pieces(pool, mem, args, params),
                 Plan::ColumnChunks => self.column_chunks(pool, mem, args, params),
-                Plan::Tiled { .. } => Ok(()),
+                Plan::Tiled { .. } | Plan::Blocked { .. } => Ok(()),
             }
         }
     }

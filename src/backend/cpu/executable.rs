@@ -10,6 +10,7 @@ use super::pool::pool;
 use super::run::{Bound, param_block};
 use super::scatter::Scatter;
 use super::sort::Between;
+use super::split::split;
 use super::{CACHE, MEMORY};
 use crate::backend::{Executable, counters};
 use crate::base::error::bail;
@@ -121,6 +122,8 @@ fn prepare(k: &Kernel, style: StoreStyle) -> Result<Code> {
 }
 
 fn programs(k: &Kernel, style: StoreStyle) -> Result<Code> {
+    let split = split(k);
+    let k = split.as_ref().unwrap_or(k);
     let forms = nest::forms(k);
     let mode = mode_of(k, &forms);
     let scatter = matches!(k.archetype, Archetype::Scatter(_));
@@ -128,11 +131,13 @@ fn programs(k: &Kernel, style: StoreStyle) -> Result<Code> {
     let programs = CACHE.get(&mut an, 0, style, scatter)?;
     let results = k.passes.iter().map(|p| p.reduces.len()).sum();
     let scratch: Vec<DType> = k.scratch.iter().map(|&d| compute(d)).collect();
+    // Destinations of neighbouring lanes are neighbours: whole runs are updated at once.
+    let runs = scatter && an.stores[0].first() == Some(&nest::Path::Stream);
     let mut b = Bound::new(programs, an.nest, results, &scratch, k.row_len(), style.stream != 0, 8)?;
     if let Archetype::Scatter(mode) = k.archetype {
         let Some(st) = k.passes.first().and_then(|p| p.stores.first()) else { return Err(internal("a scatter kernel without a store")) };
         let arg = &k.args[st.arg.index()];
-        return Ok(Code::Scatter(Box::new(Scatter { b, mode, arg: st.arg.index(), dtype: arg.dtype, numel: arg.numel })));
+        return Ok(Code::Scatter(Box::new(Scatter::new(b, mode, st.arg.index(), arg, runs))));
     }
     let between = match k.archetype {
         Archetype::Sort(descending) => Some(Between::Sort { dtype: scratch[0], descending }),
@@ -162,7 +167,9 @@ impl CpuExecutable {
                     return Err(internal("a kernel is bound to the wrong number of buffers or parameters"));
                 }
                 for (a, x) in i.kernel.args.iter().zip(&slots) {
-                    let Some(slot) = s.slots.get(*x as usize) else { return Err(internal("a kernel is bound to a slot that does not exist")) };
+                    let Some(slot) = s.slots.get(*x as usize) else {
+                        return Err(internal("a kernel is bound to a slot that does not exist"));
+                    };
                     if a.numel.saturating_mul(a.dtype.size()) > slot.bytes() {
                         bail!(Internal, "cpu: a kernel needs {} elements of {}, its buffer has {} bytes", a.numel, a.dtype, slot.bytes());
                     }
@@ -290,7 +297,8 @@ impl Executable for CpuExecutable {
         if l.len() > 1 {
             let _ = writeln!(out, "{} instances of", l.len());
         }
-        let k = &i.kernel;
+        let split = split(&i.kernel);
+        let k = split.as_ref().unwrap_or(&i.kernel);
         let forms = nest::forms(k);
         let mode = mode_of(k, &forms);
         let scatter = matches!(k.archetype, Archetype::Scatter(_));

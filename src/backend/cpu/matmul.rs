@@ -93,7 +93,16 @@ fn materialise(k: &Kernel, e: ExprId, axes: &[usize], dtype: DType) -> (Kernel, 
     (q, numel)
 }
 
-fn factor(k: &Kernel, forms: &[Form], e: ExprId, batch: &[usize], outer: usize, inner: usize, outer_first: bool, args: usize) -> Result<Factor> {
+fn factor(
+    k: &Kernel,
+    forms: &[Form],
+    e: ExprId,
+    batch: &[usize],
+    outer: usize,
+    inner: usize,
+    outer_first: bool,
+    args: usize,
+) -> Result<Factor> {
     let x = &k.exprs[e.index()];
     let dtype = compute(x.dtype);
     if let ExprKind::Load { arg, index, mask, .. } = &x.kind
@@ -141,7 +150,12 @@ impl Matmul {
         let (outer, row): (Vec<usize>, Vec<usize>) = (0..k.axes.len()).partition(|&a| !k.axes[a].row);
         let Some(ReduceKind::Dot(x, y)) = k.passes.first().and_then(|p| p.reduces.first()).map(|r| r.kind) else { return Ok(None) };
         let dtype = compute(k.exprs[x.index()].dtype);
-        if outer.len() < 2 || row.len() != 1 || k.passes.len() != 2 || k.passes[0].reduces.len() != 1 || !matches!(dtype, DType::F32 | DType::F64) {
+        if outer.len() < 2
+            || row.len() != 1
+            || k.passes.len() != 2
+            || k.passes[0].reduces.len() != 1
+            || !matches!(dtype, DType::F32 | DType::F64)
+        {
             return Ok(None);
         }
         let (batch, ma, na, ka) = (&outer[..outer.len() - 2], outer[outer.len() - 2], outer[outer.len() - 1], row[0]);
@@ -240,7 +254,9 @@ impl Matmul {
             let b = pointer(self.b.arg, at(self.b.base, &self.b.batch) + n0 as isize * self.b.outer);
             let product = |dst: *mut u8, rs: isize, cs: isize| {
                 // SAFETY: the blocks lie inside the factors and the destination.
-                unsafe { gemm_block(self.dtype, (m, n, self.k), (dst, rs, cs), (a, self.a.outer, self.a.inner), (b, self.b.inner, self.b.outer)) }
+                unsafe {
+                    gemm_block(self.dtype, (m, n, self.k), (dst, rs, cs), (a, self.a.outer, self.a.inner), (b, self.b.inner, self.b.outer))
+                }
             };
             if let Some((arg, base, strides, rs, cs)) = &self.direct {
                 product(pointer(*arg, at(*base, strides) + m0 as isize * rs + n0 as isize * cs), *rs, *cs);

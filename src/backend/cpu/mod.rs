@@ -22,6 +22,7 @@ pub mod program;
 pub mod run;
 mod scatter;
 mod sort;
+mod split;
 mod tile;
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 //! *atoms* (quotients, remainders, computed values) that are no affine function.
 
 use crate::base::error::bail;
-use crate::base::{ErrorKind, Error, Result};
-use crate::loops::{Bound, ExprId, ExprKind, Index, IndexId, Kernel, ReduceKind};
+use crate::base::{Error, ErrorKind, Result};
+use crate::loops::{Archetype, Bound, ExprId, ExprKind, Index, IndexId, Kernel, ReduceKind};
 use smallvec::{SmallVec, smallvec};
 
 /// Same value in the whole kernel.
@@ -86,8 +86,25 @@ pub enum Path {
     Stream,
     /// By `Nest::walks`.
     Walk(u16),
+    /// As a stream, through a transposed block (`Nest::stages`).
+    Staged(u16),
     /// By an index tile.
     Indexed,
+}
+
+/// An access that is contiguous along a base axis instead of the vector: blocks of it are transposed through memory that stays in cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage {
+    /// Kernel argument.
+    pub arg: u16,
+    /// Its line.
+    pub line: u16,
+    /// Bytes per element.
+    pub size: usize,
+    /// Distance of lanes in elements.
+    pub stride: usize,
+    /// Written, else read.
+    pub store: bool,
 }
 
 /// The traversal of a kernel, with everything that depends on extents and strides.
@@ -105,6 +122,10 @@ pub struct Nest {
     pub lines: Vec<Line>,
     /// Walks, in the order in which the analysis met them.
     pub walks: Vec<Walk>,
+    /// Transposed accesses; all are contiguous along `stage_axis`.
+    pub stages: Vec<Stage>,
+    /// A base axis.
+    pub stage_axis: Option<usize>,
 }
 
 /// What the compiler asks about a kernel.
@@ -260,11 +281,7 @@ pub fn forms(k: &Kernel) -> Vec<Form> {
                 for (d, &s) in f.strides.iter().enumerate() {
                     if s % c == 0 { whole.strides[d] = s / c } else { rest.strides[d] = s }
                 }
-                if f.atoms.is_empty() && within(&rest, c) {
-                    if matches!(ix, Index::Div(..)) { whole } else { rest }
-                } else {
-                    atom()
-                }
+                if f.atoms.is_empty() && within(&rest, c) { if matches!(ix, Index::Div(..)) { whole } else { rest } } else { atom() }
             }
             Index::Value(..) => atom(),
         };
@@ -336,7 +353,13 @@ impl<'k> Analysis<'k> {
             }
             _ => {
                 let all = merge(&outer);
-                let enough = if mode == Mode::Column { 128 } else { 512 };
+                // Computed positions (gathers, scatters) usually pick rows: then the row alone is the vector, and its start is computed once.
+                let computed = used.iter().any(|&i| !forms[i].atoms.is_empty());
+                let enough = match mode {
+                    Mode::Column => 128,
+                    _ if computed => 32,
+                    _ => 512,
+                };
                 let (mut at, mut n) = (all.len(), 1);
                 while at > 0 && (n < enough || at == all.len()) {
                     at -= 1;
@@ -359,7 +382,16 @@ impl<'k> Analysis<'k> {
             })
             .collect();
         let ext = |m: &Merged| m.iter().map(|x| x.0).collect::<SmallVec<[usize; 4]>>();
-        let nest = Nest { mode, par: ext(&par), mid: mid.iter().map(|x| x.0).collect(), vec: ext(&vec), lines, walks: Vec::new() };
+        let nest = Nest {
+            mode,
+            par: ext(&par),
+            mid: mid.iter().map(|x| x.0).collect(),
+            vec: ext(&vec),
+            lines,
+            walks: Vec::new(),
+            stages: Vec::new(),
+            stage_axis: None,
+        };
         let mut an = Analysis {
             k,
             nest,
@@ -372,8 +404,61 @@ impl<'k> Analysis<'k> {
             order,
             forms,
         };
+        if mode == Mode::Point && split.is_none() && !matches!(k.archetype, Archetype::Scatter(_)) {
+            an.nest.stage_axis = an.choose_stage_axis();
+        }
         an.classify()?;
         Ok(an)
+    }
+
+    /// The distance of lanes of index `i`, if it is positive and the same everywhere and the index is contiguous along some base axis.
+    fn transposed(&self, i: IndexId) -> Option<(usize, usize)> {
+        let line = &self.nest.lines[self.line_of[i.index()] as usize];
+        let stride = *line.vec.last()?;
+        let mut want = stride;
+        for (&s, &e) in line.vec.iter().zip(&self.nest.vec).rev() {
+            if s != want {
+                return None;
+            }
+            want *= e as i64;
+        }
+        let axis = line.par.iter().zip(&self.nest.par).position(|(&s, &e)| s == 1 && e >= 16)?;
+        (stride >= 16 && self.forms[i.index()].atoms.is_empty()).then_some((axis, stride as usize))
+    }
+
+    fn choose_stage_axis(&self) -> Option<usize> {
+        if product(&self.nest.vec) < 64 {
+            return None;
+        }
+        let mut votes: SmallVec<[usize; 8]> = SmallVec::from_elem(0, self.nest.par.len());
+        let mut vote = |i: IndexId| {
+            if self.line_of[i.index()] != NO_LINE
+                && let Some((axis, _)) = self.transposed(i)
+            {
+                votes[axis] += 1;
+            }
+        };
+        for &x in &self.order {
+            if let Some(ExprKind::Load { index, mask, .. }) = self.k.exprs.get(x as usize).map(|e| &e.kind)
+                && mask.is_empty()
+            {
+                vote(*index);
+            }
+        }
+        self.k.passes.iter().flat_map(|p| &p.stores).for_each(|s| vote(s.index));
+        (0..votes.len()).filter(|&a| votes[a] > 0).max_by_key(|&a| votes[a])
+    }
+
+    /// The transposed block of an access, if it is one.
+    fn stage(&mut self, arg: usize, index: IndexId, store: bool) -> Option<Path> {
+        let axis = self.nest.stage_axis?;
+        let (a, stride) = self.transposed(index)?;
+        if a != axis {
+            return None;
+        }
+        let size = self.k.args[arg].dtype.size();
+        self.nest.stages.push(Stage { arg: arg as u16, line: self.line_of[index.index()], size, stride, store });
+        Some(Path::Staged((self.nest.stages.len() - 1) as u16))
     }
 
     /// Whether the affine part of index `i` differs between lanes.
@@ -406,7 +491,13 @@ impl<'k> Analysis<'k> {
             let l = |e: ExprId| self.level[e.index()];
             let level = match &self.k.exprs[x].kind {
                 ExprKind::Const(_) | ExprKind::Param(_) => CONST,
-                ExprKind::Reduced(..) => if self.nest.mode == Mode::Row { UNIFORM } else { VECTOR },
+                ExprKind::Reduced(..) => {
+                    if self.nest.mode == Mode::Row {
+                        UNIFORM
+                    } else {
+                        VECTOR
+                    }
+                }
                 ExprKind::Scratch(_) => VECTOR,
                 ExprKind::Unary(_, a) | ExprKind::Cast(a) => l(*a),
                 ExprKind::Binary(_, a, b) | ExprKind::Compare(_, a, b) => l(*a).max(l(*b)),
@@ -418,9 +509,10 @@ impl<'k> Analysis<'k> {
                     self.paths[x] = self.path(None, &mask);
                     self.bounds_level(&mask)
                 }
-                ExprKind::Load { index, mask, .. } => {
-                    let (index, mask) = (*index, mask.clone());
-                    self.paths[x] = self.path(Some(index), &mask);
+                ExprKind::Load { arg, index, mask, .. } => {
+                    let (arg, index, mask) = (arg.index(), *index, mask.clone());
+                    let staged = if mask.is_empty() { self.stage(arg, index, false) } else { None };
+                    self.paths[x] = staged.unwrap_or_else(|| self.path(Some(index), &mask));
                     self.index_level[index.index()].max(self.bounds_level(&mask))
                 }
             };
@@ -432,7 +524,11 @@ impl<'k> Analysis<'k> {
             for s in 0..self.k.passes[p].stores.len() {
                 let st = self.k.passes[p].stores[s];
                 let reached = self.line_of[st.index.index()] != NO_LINE;
-                paths.push(if reached { self.path(Some(st.index), &[]) } else { Path::Uniform });
+                paths.push(if reached {
+                    self.stage(st.arg.index(), st.index, true).unwrap_or_else(|| self.path(Some(st.index), &[]))
+                } else {
+                    Path::Uniform
+                });
             }
             self.stores.push(paths);
         }
@@ -488,8 +584,7 @@ impl<'k> Analysis<'k> {
                 return Path::Stream;
             }
         }
-        let lines: SmallVec<[u16; 2]> =
-            index.into_iter().chain(mask.iter().map(|b| b.index)).map(|i| self.line_of[i.index()]).collect();
+        let lines: SmallVec<[u16; 2]> = index.into_iter().chain(mask.iter().map(|b| b.index)).map(|i| self.line_of[i.index()]).collect();
         let limits = mask.iter().map(|b| (b.lo, b.hi)).collect();
         Path::Walk(self.add_walk(lines, index.is_some(), limits))
     }

@@ -32,6 +32,8 @@ pub enum Slot {
     Reduced(u16),
     /// That row scratch at the tile.
     Scratch(u16),
+    /// Transposed block of that stage at the tile.
+    Staged(u16),
 }
 
 /// A pointer into a buffer: constant per base point, or advancing with the tiles.
@@ -207,12 +209,19 @@ impl Program {
             Slot::Param(i) => format!("param{i}"),
             Slot::Access(a) => {
                 let a = &self.accesses[a as usize];
-                format!("arg{}[line{}{}{}]", a.arg, a.line, if a.dynamic != NONE { " + dynamic" } else { "" }, if a.stream { " + v" } else { "" })
+                format!(
+                    "arg{}[line{}{}{}]",
+                    a.arg,
+                    a.line,
+                    if a.dynamic != NONE { " + dynamic" } else { "" },
+                    if a.stream { " + v" } else { "" }
+                )
             }
             Slot::Walked => format!("w{s}"),
             Slot::Acc(i) => format!("acc{i}"),
             Slot::Reduced(i) => format!("reduced{i}"),
             Slot::Scratch(i) => format!("scratch{i}[v]"),
+            Slot::Staged(i) => format!("stage{i}[v]"),
         }
     }
 

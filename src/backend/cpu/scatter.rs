@@ -4,10 +4,12 @@
 //! all points and applies those that fall into its range of the destination.
 
 use super::drive::{Ptr, Ptrs};
+use super::kernels::{Scalars, TileFn, TileOp, lookup};
 use super::pool::Pool;
 use super::run::{Bound, Task, with_scratch};
 use crate::base::DType;
-use crate::trace::ScatterMode;
+use crate::loops::Arg;
+use crate::trace::{Binary, ScatterMode};
 use half::{bf16, f16};
 
 /// A bound scatter kernel.
@@ -22,6 +24,8 @@ pub struct Scatter {
     pub dtype: DType,
     /// Its elements.
     pub numel: usize,
+    /// Updates a run of neighbouring elements, where lanes are neighbours.
+    run: Option<TileFn>,
 }
 
 /// An element type as destination: how a value of its compute type updates it.
@@ -114,6 +118,80 @@ unsafe fn apply_typed(mode: ScatterMode, dtype: DType, dst: *mut u8, u: &Updates
 }
 
 impl Scatter {
+    /// A scatter into argument `arg`; `runs`: lanes of a base point update neighbouring elements, all valid or none.
+    pub fn new(b: Bound, mode: ScatterMode, arg: usize, to: &Arg, runs: bool) -> Scatter {
+        let program = &b.programs[0];
+        let valid_uniform = program.scatter.is_some_and(|s| s[1].1);
+        let d = to.dtype;
+        let op = match mode {
+            ScatterMode::Set => None,
+            ScatterMode::Add => Some(Binary::Add),
+            ScatterMode::Max => Some(Binary::Max),
+            ScatterMode::Min => Some(Binary::Min),
+        };
+        let run = if runs && valid_uniform && d == d.accumulator() && b.vec_total >= 16 {
+            match op {
+                None => Some(super::tile::copy(d.size())),
+                Some(op) => lookup(TileOp::Binary(op, d), Scalars::NONE),
+            }
+        } else {
+            None
+        };
+        Scatter { b, mode, arg, dtype: d, numel: to.numel, run }
+    }
+
+    /// Threads share out the lanes: every destination sees its updates in order.
+    unsafe fn run_lanes(&self, f: TileFn, slots: [(u16, bool); 3], pool: &Pool, args: &[*mut u8], params: *const u64) {
+        let b = &self.b;
+        let size = self.dtype.size();
+        let args = Ptrs(args);
+        let params = Ptr(params.cast_mut().cast());
+        let most = b.vec_total.div_ceil(16);
+        let parts = if b.cost_ns() > super::drive::SERIAL_NS { pool.threads().min(most) } else { 1 };
+        let bound = |p: usize| (b.vec_total * p / parts).next_multiple_of(16).min(b.vec_total);
+        let work = |part: usize| {
+            let (v0, v1) = (bound(part), bound(part + 1));
+            if v0 >= v1 {
+                return;
+            }
+            with_scratch(b.task_bytes() + b.tile * 8, |mem| {
+                // SAFETY: as promised; lanes of parts are disjoint, so are the elements they update.
+                unsafe {
+                    let spread = mem;
+                    let mut t = Task::start(b, args.get(), params.get().cast(), mem.add(b.tile * 8));
+                    t.seek(0);
+                    let dst = args.get()[self.arg];
+                    for at in 0..b.par_total {
+                        t.enter(0);
+                        t.place(0, v0);
+                        let valid = slots[1].0 == super::program::NONE || *t.earlier(0, slots[1].0, 0) != 0;
+                        let mut v = v0;
+                        while valid && v < v1 {
+                            let n = b.tile.min(v1 - v);
+                            t.tiles(0, v, v + n);
+                            let first = *t.earlier(0, slots[0].0, n).cast::<i64>();
+                            let mut value = t.earlier(0, slots[2].0, n);
+                            if slots[2].1 {
+                                super::kernels::moves::fill(spread, value, n, size);
+                                value = spread;
+                            }
+                            let to = dst.offset(first as isize * size as isize);
+                            match self.mode {
+                                ScatterMode::Set => f(to, value, std::ptr::null(), std::ptr::null(), n),
+                                _ => f(to, to, value, std::ptr::null(), n),
+                            }
+                            v += n;
+                        }
+                        if at + 1 < b.par_total {
+                            t.step();
+                        }
+                    }
+                }
+            })
+        };
+        pool.run(parts, parts > 1, &work);
+    }
+
     /// Applies all updates.
     ///
     /// # Safety
@@ -124,6 +202,11 @@ impl Scatter {
             return;
         }
         let Some(slots) = b.programs[0].scatter else { return };
+        if let Some(f) = self.run {
+            // SAFETY: as promised.
+            unsafe { self.run_lanes(f, slots, pool, args, params) };
+            return;
+        }
         let args = Ptrs(args);
         let params = Ptr(params.cast_mut().cast());
         // More parts repeat the tile program more often; it costs less than the memory accesses it spares each thread.

@@ -175,7 +175,8 @@ pub unsafe fn between_row(h: &Between, n: usize, src: *mut u8, dst: *mut u8) {
         }),
         Between::Cumulative { dtype, kind, reverse } => typed!(dtype, |T| {
             // SAFETY: as promised; the two are different memory.
-            let (src, dst) = unsafe { (std::slice::from_raw_parts(src.cast::<T>(), n), std::slice::from_raw_parts_mut(dst.cast::<T>(), n)) };
+            let (src, dst) =
+                unsafe { (std::slice::from_raw_parts(src.cast::<T>(), n), std::slice::from_raw_parts_mut(dst.cast::<T>(), n)) };
             cumulate(src, dst, kind, reverse)
         }),
     }

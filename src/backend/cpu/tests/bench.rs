@@ -38,7 +38,8 @@ fn time(name: &str, k: &Kernel, rounds: usize) {
 }
 
 fn transpose_add(n: usize) -> Kernel {
-    let mut t = Text::new("pointwise", &[(n, false), (n, false)], &format!("a0: read f32[{0}], a1: read f32[{0}], a2: write f32[{0}]", n * n), "");
+    let mut t =
+        Text::new("pointwise", &[(n, false), (n, false)], &format!("a0: read f32[{0}], a1: read f32[{0}], a2: write f32[{0}]", n * n), "");
     let (i, j) = (t.ix(&[n as i64, 1], 0), t.ix(&[1, n as i64], 0));
     let x = t.e("f32", &format!("load a0[{j}]"));
     let y = t.e("f32", &format!("load a1[{i}]"));

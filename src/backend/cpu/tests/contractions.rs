@@ -32,7 +32,9 @@ pub fn matmul(d: &str, batch: usize, m: usize, n: usize, k: usize, ta: bool, tb:
 
 #[test]
 fn products() {
-    for (batch, m, n, k) in [(1, 1, 1, 1), (1, 3, 5, 7), (1, 65, 130, 33), (3, 8, 40, 16), (2, 1, 300, 20), (1, 70, 1, 90), (1, 4, 4, 0), (2, 0, 3, 4)] {
+    for (batch, m, n, k) in
+        [(1, 1, 1, 1), (1, 3, 5, 7), (1, 65, 130, 33), (3, 8, 40, 16), (2, 1, 300, 20), (1, 70, 1, 90), (1, 4, 4, 0), (2, 0, 3, 4)]
+    {
         for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
             for epilogue in [false, true] {
                 check(&matmul("f32", batch, m, n, k, ta, tb, false, epilogue), &[]);
@@ -79,7 +81,8 @@ pub fn conv(d: &str, c: &Conv, epilogue: bool) -> Kernel {
     let og = c.outputs / c.groups;
     let list = |v: &[i64]| format!("[{}]", v.iter().map(|x| x.to_string()).collect::<Vec<_>>().join(", "));
     let rep = |x: i64| list(&vec![x; r]);
-    let full = |a: usize, b: usize, s: &[usize]| list(&[a as i64, b as i64].into_iter().chain(s.iter().map(|&x| x as i64)).collect::<Vec<_>>());
+    let full =
+        |a: usize, b: usize, s: &[usize]| list(&[a as i64, b as i64].into_iter().chain(s.iter().map(|&x| x as i64)).collect::<Vec<_>>());
     let head = format!(
         "conv stride {} lo {} hi {} lhs_dilation {} rhs_dilation {} groups {} input {} window {}",
         rep(c.stride as i64),
@@ -97,7 +100,8 @@ pub fn conv(d: &str, c: &Conv, epilogue: bool) -> Kernel {
     axes.extend(c.window.iter().map(|&w| (w, true)));
     let numel = |a: usize, b: usize, s: &[usize]| a * b * s.iter().product::<usize>();
     let (ni, nw, no) = (numel(c.batch, c.channels, &c.input), numel(c.outputs, cg, &c.window), numel(c.batch, c.outputs, &out));
-    let mut t = Text::new(&head, &axes, &format!("a0: read {d}[{ni}], a1: read {d}[{nw}], a2: read {d}[{}], a3: write {d}[{no}]", c.outputs), "");
+    let mut t =
+        Text::new(&head, &axes, &format!("a0: read {d}[{ni}], a1: read {d}[{nw}], a2: read {d}[{}], a3: write {d}[{no}]", c.outputs), "");
     let rank = axes.len();
     let unit = |k: usize, s: i64| {
         let mut v = vec![0; rank];

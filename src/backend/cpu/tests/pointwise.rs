@@ -30,6 +30,9 @@ const SHAPES: &[&[usize]] = &[
     &[5, 7, 11],
     &[300, 2, 2],
     &[2, 70_000],
+    &[20, 600],
+    &[100, 1, 513],
+    &[2, 64, 600],
     &[3, 1, 17, 1, 9],
 ];
 
@@ -69,7 +72,9 @@ fn broadcasts_transposes_and_flips() {
         let mut t = Text::new(
             "pointwise",
             &axes(shape),
-            &format!("a0: read f32[{n}], a1: read f32[{last}], a2: read f32[{n}], a3: read f32[{n}], a4: write f32[{n}], a5: write f32[{n}]"),
+            &format!(
+                "a0: read f32[{n}], a1: read f32[{last}], a2: read f32[{n}], a3: read f32[{n}], a4: write f32[{n}], a5: write f32[{n}]"
+            ),
             "params f32",
         );
         let i = t.ix(&s, 0);
@@ -100,7 +105,12 @@ fn row_uniform_operands() {
     // Per-row scale, computed once per row, over a long and a short row.
     for (rows, cols) in [(5, 1000), (700, 3), (1, 50), (9, 513)] {
         let n = rows * cols;
-        let mut t = Text::new("pointwise", &[(rows, false), (cols, false)], &format!("a0: read f32[{n}], a1: read f32[{rows}], a2: write f32[{n}]"), "");
+        let mut t = Text::new(
+            "pointwise",
+            &[(rows, false), (cols, false)],
+            &format!("a0: read f32[{n}], a1: read f32[{rows}], a2: write f32[{n}]"),
+            "",
+        );
         let i = t.ix(&[cols as i64, 1], 0);
         let r = t.ix(&[1, 0], 0);
         let x = t.e("f32", &format!("load a0[{i}]"));
@@ -128,7 +138,12 @@ fn every_function_of_every_dtype() {
         }
         for b in Binary::ALL.iter().filter(|b| b.accepts(d)) {
             for scalar in [0, 1, 2] {
-                let mut t = Text::new("pointwise", &[(n, false)], &format!("a0: read {name}[{n}], a1: read {name}[{n}], a2: write {name}[{n}]"), &format!("params {name}"));
+                let mut t = Text::new(
+                    "pointwise",
+                    &[(n, false)],
+                    &format!("a0: read {name}[{n}], a1: read {name}[{n}], a2: write {name}[{n}]"),
+                    &format!("params {name}"),
+                );
                 let i = t.ix(&[1], 0);
                 let x = t.e(name, &format!("load a0[{i}]"));
                 let y = t.e(name, &format!("load a1[{i}]"));
@@ -149,7 +164,8 @@ fn every_function_of_every_dtype() {
             }
         }
         for c in Compare::ALL {
-            let mut t = Text::new("pointwise", &[(n, false)], &format!("a0: read {name}[{n}], a1: read {name}[{n}], a2: write {name}[{n}]"), "");
+            let mut t =
+                Text::new("pointwise", &[(n, false)], &format!("a0: read {name}[{n}], a1: read {name}[{n}], a2: write {name}[{n}]"), "");
             let i = t.ix(&[1], 0);
             let x = t.e(name, &format!("load a0[{i}]"));
             let y = t.e(name, &format!("load a1[{i}]"));
@@ -175,7 +191,12 @@ fn masks_indices_and_bounds() {
     for (h, w, lo, hi) in [(3, 5, 1, 2), (20, 40, 3, 0), (2, 700, 1, 1), (1, 1, 0, 3), (6, 2, 0, 0), (0, 3, 2, 1)] {
         let (oh, ow) = (h + lo + hi, w + lo + hi);
         let n = oh * ow;
-        let mut t = Text::new("pointwise", &[(oh, false), (ow, false)], &format!("a0: read f16[{}], a1: write f32[{n}], a2: write i32[{n}]", h * w), "");
+        let mut t = Text::new(
+            "pointwise",
+            &[(oh, false), (ow, false)],
+            &format!("a0: read f16[{}], a1: write f32[{n}], a2: write i32[{n}]", h * w),
+            "",
+        );
         let l = lo as i64;
         let i = t.ix(&[w as i64, 1], -l * w as i64 - l);
         let (r, c) = (t.ix(&[1, 0], -l), t.ix(&[0, 1], -l));

@@ -109,7 +109,8 @@ pub fn softmax(rows: usize, cols: usize, d: &str) -> Kernel {
 /// Softmax that keeps its exponentials in row scratch.
 pub fn softmax_scratch(rows: usize, cols: usize) -> Kernel {
     let n = rows * cols;
-    let mut t = Text::new("row_reduction", &[(rows, false), (cols, true)], &format!("a0: read f32[{n}], a1: write f32[{n}]"), "scratch f32");
+    let mut t =
+        Text::new("row_reduction", &[(rows, false), (cols, true)], &format!("a0: read f32[{n}], a1: write f32[{n}]"), "scratch f32");
     let i = t.ix(&[cols as i64, 1], 0);
     let x = t.e("f32", &format!("load a0[{i}]"));
     let m = t.e("f32", "reduced r0.0");

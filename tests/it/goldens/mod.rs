@@ -1,0 +1,192 @@
+//! Values and gradients of Tensor operations against PyTorch's, from files in the form of `tests/data/goldens/README.md`.
+//!
+//! `LAZULI_GOLDENS=DIR cargo test --test it goldens -- --nocapture` reads another directory; `LAZULI_GOLDENS_OP=NAME` takes one op or one
+//! case id. Every op is printed with passed / failed / unsupported, gradients apart. The test fails if a case fails, or if something is
+//! unsupported that [`ops::known_gap`] does not name.
+//!
+//! [`case`] reads the files, [`args`] hands a case's arguments to the dispatchers of [`ops`], [`compare`] holds the tolerances.
+
+mod args;
+mod case;
+mod compare;
+mod ops;
+
+use args::Args;
+use case::{Case, Files};
+use lazuli::Tensor;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// What one check of a case came to.
+enum Outcome {
+    Passed,
+    Failed(String),
+    Unsupported(String),
+}
+
+#[derive(Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    unsupported: usize,
+}
+
+impl Count {
+    fn add(&mut self, o: &Outcome) {
+        *match o {
+            Outcome::Passed => &mut self.passed,
+            Outcome::Failed(_) => &mut self.failed,
+            Outcome::Unsupported(_) => &mut self.unsupported,
+        } += 1;
+    }
+
+    fn show(&self) -> String {
+        format!("{:>4} passed {:>3} failed {:>3} unsupported", self.passed, self.failed, self.unsupported)
+    }
+}
+
+/// The outcome of a closure that may panic, poison or give an error.
+fn guarded(f: impl FnOnce() -> Outcome) -> Outcome {
+    match catch_unwind(AssertUnwindSafe(|| lazuli::catch(f))) {
+        Ok(Ok(o @ (Outcome::Unsupported(_) | Outcome::Failed(_)))) => o,
+        Ok(Ok(Outcome::Passed)) => Outcome::Passed,
+        Ok(Err(e)) => Outcome::Failed(format!("slip: {e}")),
+        Err(p) => {
+            let text = p.downcast_ref::<String>().cloned().or_else(|| p.downcast_ref::<&str>().map(|s| s.to_string()));
+            Outcome::Failed(format!("panic: {}", text.unwrap_or_default()))
+        }
+    }
+}
+
+/// Runs the op of a case on the given tensors.
+fn apply(case: &Case, files: &Files, tensors: &HashMap<String, Tensor>) -> Result<Vec<Tensor>, String> {
+    let Some(op) = ops::find(&case.op) else { return Err("no such op here".into()) };
+    let args = Args::new(case, files, tensors);
+    let out = op(&args)?;
+    args.all_read()?;
+    Ok(out)
+}
+
+fn check_value(case: &Case, files: &Files, tensors: &HashMap<String, Tensor>) -> Outcome {
+    let out = match apply(case, files, tensors) {
+        Ok(out) => out,
+        Err(why) => return Outcome::Unsupported(why),
+    };
+    if out.len() != case.outputs.len() {
+        return Outcome::Failed(format!("{} outputs, expected {}", out.len(), case.outputs.len()));
+    }
+    if let Err(e) = lazuli::eval(&out) {
+        return Outcome::Failed(format!("evaluation: {e}"));
+    }
+    for (i, key) in case.outputs.iter().enumerate() {
+        if let Err(e) = compare::output(case, files, tensors, i, &out, &files.host[key]) {
+            return Outcome::Failed(format!("output {i}: {e}"));
+        }
+    }
+    Outcome::Passed
+}
+
+fn check_gradients(case: &Case, files: &Files, tensors: &HashMap<String, Tensor>) -> Outcome {
+    let keys: Vec<&String> = case.grads.keys().collect();
+    let at: Vec<Tensor> = keys.iter().map(|&k| tensors[k].clone()).collect();
+    // The dispatcher runs inside the transform, so its verdict comes out through this.
+    let unsupported = std::sync::Mutex::new(None);
+    let gradients = lazuli::grad(
+        |xs: &Vec<Tensor>| {
+            let mut mine = tensors.clone();
+            mine.extend(keys.iter().map(|k| (*k).clone()).zip(xs.iter().cloned()));
+            match apply(case, files, &mine) {
+                Ok(out) => {
+                    let terms = case.cotangents.iter().map(|(i, ct)| (&out[*i] * &tensors[ct]).sum(..));
+                    terms.reduce(|a, b| a + b).expect("a case with gradients has a cotangent")
+                }
+                Err(why) => {
+                    *unsupported.lock().expect("not poisoned") = Some(why);
+                    Tensor::zeros([])
+                }
+            }
+        },
+        &at,
+    );
+    if let Some(why) = unsupported.into_inner().expect("not poisoned") {
+        return Outcome::Unsupported(why);
+    }
+    if let Err(e) = lazuli::eval(&gradients) {
+        return Outcome::Failed(format!("evaluation of gradients: {e}"));
+    }
+    for (key, got) in keys.iter().zip(&gradients) {
+        if let Err(e) = compare::gradient(case, files, key, got) {
+            return Outcome::Failed(format!("gradient of {key}: {e}"));
+        }
+    }
+    Outcome::Passed
+}
+
+fn directory() -> PathBuf {
+    match std::env::var_os("LAZULI_GOLDENS") {
+        Some(d) => PathBuf::from(d),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/goldens"),
+    }
+}
+
+#[test]
+fn goldens() {
+    let dir = directory();
+    let files = Files::load(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let only = std::env::var("LAZULI_GOLDENS_OP").ok();
+    let cases: Vec<&Case> = files.cases.iter().filter(|c| only.as_ref().is_none_or(|o| c.op == *o || c.id == *o)).collect();
+    assert!(!cases.is_empty(), "{}: no cases", dir.display());
+
+    let mut order: Vec<&str> = Vec::new();
+    let mut table: HashMap<&str, (Count, Count)> = HashMap::new();
+    let mut failures: Vec<String> = Vec::new();
+    let mut gaps: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for case in cases {
+        let tensors: HashMap<String, Tensor> = match files.tensors_of(case) {
+            Ok(t) => t,
+            Err(e) => panic!("{}: {e}", case.id),
+        };
+        let row = table.entry(&case.op).or_insert_with(|| {
+            order.push(&case.op);
+            Default::default()
+        });
+        let mut note = |what: &str, o: &Outcome| match o {
+            Outcome::Passed => {}
+            Outcome::Failed(e) => failures.push(format!("{} {what}: {e}", case.id)),
+            Outcome::Unsupported(why) => *gaps.entry((case.op.clone(), why.clone())).or_default() += 1,
+        };
+        let value = guarded(|| check_value(case, &files, &tensors));
+        row.0.add(&value);
+        note("value", &value);
+        if !case.grads.is_empty() {
+            let gradient = guarded(|| check_gradients(case, &files, &tensors));
+            row.1.add(&gradient);
+            note("gradient", &gradient);
+        }
+    }
+
+    let mut report = String::new();
+    let mut total: (Count, Count) = Default::default();
+    for op in order {
+        let (v, g) = &table[op];
+        let _ = writeln!(report, "{op:<50} values {}   gradients {}", v.show(), g.show());
+        for (t, c) in [(&mut total.0, v), (&mut total.1, g)] {
+            t.passed += c.passed;
+            t.failed += c.failed;
+            t.unsupported += c.unsupported;
+        }
+    }
+    let _ = writeln!(report, "{:<50} values {}   gradients {}", "total", total.0.show(), total.1.show());
+    for ((op, why), n) in &gaps {
+        let _ = writeln!(report, "unsupported: {op}: {why} ({n} checks)");
+    }
+    for f in &failures {
+        let _ = writeln!(report, "failed: {f}");
+    }
+    println!("{report}");
+    let missing: Vec<_> = gaps.keys().filter(|(op, why)| ops::find(op).is_some() && !ops::known_gap(op, why)).collect();
+    assert!(missing.is_empty(), "unsupported, though its op is on the list: {missing:?}");
+    assert!(failures.is_empty(), "{} checks failed, the first: {}", failures.len(), failures[0]);
+}

@@ -1,0 +1,89 @@
+//! Products of matrices and vectors.
+
+use super::{Table, operand};
+use crate::goldens::args::{Args, Either, R};
+use crate::goldens::case::Arg;
+use lazuli::Tensor;
+
+macro_rules! product {
+    ($method:ident) => {
+        |a| Ok(vec![a.tensor(0, "input")?.$method(&a.tensor(1, "other")?)])
+    };
+}
+
+pub const TABLE: Table = &[
+    ("matmul", product!(matmul)),
+    ("__rmatmul__", |a| Ok(vec![a.tensor(1, "other")?.matmul(&a.tensor(0, "input")?)])),
+    ("mm", |a| Ok(vec![a.tensor(0, "input")?.mm(&a.tensor(1, "mat2")?)])),
+    ("bmm", |a| Ok(vec![a.tensor(0, "input")?.bmm(&a.tensor(1, "mat2")?)])),
+    ("mv", |a| Ok(vec![a.tensor(0, "input")?.mv(&a.tensor(1, "vec")?)])),
+    ("dot", product!(dot)),
+    ("vdot", product!(dot)),
+    ("inner", product!(inner)),
+    ("outer", |a| Ok(vec![a.tensor(0, "input")?.outer(&a.tensor(1, "vec2")?)])),
+    ("kron", product!(kron)),
+    ("addmm", |a| added(a, Tensor::mm, ["mat1", "mat2"])),
+    ("addmv", |a| added(a, Tensor::mv, ["mat", "vec"])),
+    ("addr", |a| added(a, Tensor::outer, ["vec1", "vec2"])),
+    ("addbmm", |a| added(a, |x, y| x.bmm(y).sum(0), ["batch1", "batch2"])),
+    ("baddbmm", |a| {
+        let (x, p, q) = (a.tensor(0, "input")?, a.tensor(1, "batch1")?, a.tensor(2, "batch2")?);
+        let (beta, alpha) = (a.either_or(usize::MAX, "beta", 1.0)?, a.either_or(usize::MAX, "alpha", 1.0)?);
+        if is_zero(&beta) {
+            // PyTorch then does not read the input at all, so that NaN in it is gone.
+            return Ok(vec![operand!(alpha, s => p.bmm(&q) * s)]);
+        }
+        Ok(vec![operand!(beta, b => operand!(alpha, s => x.baddbmm(&p, &q, b, s)))])
+    }),
+    ("einsum", |a| {
+        // OpInfo's sample is (tensors, equation); the documented call is einsum(equation, *operands).
+        let (tensors, equation) = if let Some(Arg::Str(_)) = a.get(0, "equation") {
+            ((1..a.count()).map(|i| a.tensors(i, "operands")).collect::<R<Vec<_>>>()?.concat(), a.str_or(0, "equation", "")?)
+        } else {
+            (a.tensors(0, "tensors")?, a.str_or(1, "equation", "")?)
+        };
+        Ok(vec![Tensor::einsum(equation, &tensors)])
+    }),
+    ("tensordot", |a| {
+        let (x, y) = (a.tensor(0, "a")?, a.tensor(1, "b")?);
+        let (p, q): (Vec<isize>, Vec<isize>) = match a.get(2, "dims") {
+            Some(Arg::List(l)) if l.len() == 2 => {
+                let list = |v: &Arg| -> R<Vec<isize>> {
+                    let Arg::List(l) = v else { return Err(format!("dims {v:?}")) };
+                    l.iter().map(|i| if let Arg::Int(i) = i { Ok(*i as isize) } else { Err(format!("dims {i:?}")) }).collect()
+                };
+                (list(&l[0])?, list(&l[1])?)
+            }
+            _ => {
+                let n = a.int_or(2, "dims", 2)?;
+                ((-n..0).collect(), (0..n).collect())
+            }
+        };
+        Ok(vec![x.tensordot(&y, p, q)])
+    }),
+    ("linalg.multi_dot", |a| Ok(vec![Tensor::multi_dot(&a.tensors(0, "tensors")?)])),
+    ("nn.functional.linear", |a| {
+        let b = a.tensor_opt(2, "bias")?;
+        Ok(vec![a.tensor(0, "input")?.linear(&a.tensor(1, "weight")?, b.as_ref())])
+    }),
+    ("nn.functional.bilinear", |a| {
+        let (x, y, w) = (a.tensor(0, "input1")?, a.tensor(1, "input2")?, a.tensor(2, "weight")?);
+        let z = Tensor::einsum("...i,oij,...j->...o", &[x, w, y]);
+        Ok(vec![match a.tensor_opt(3, "bias")? {
+            Some(b) => z + b,
+            None => z,
+        }])
+    }),
+];
+
+fn is_zero(e: &Either) -> bool {
+    matches!(e, Either::Int(0)) || matches!(e, Either::Float(f) if *f == 0.0)
+}
+
+/// beta * input + alpha * product
+fn added(a: &Args, product: fn(&Tensor, &Tensor) -> Tensor, names: [&str; 2]) -> R {
+    let (x, p, q) = (a.tensor(0, "input")?, a.tensor(1, names[0])?, a.tensor(2, names[1])?);
+    let (beta, alpha) = (a.either_or(usize::MAX, "beta", 1.0)?, a.either_or(usize::MAX, "alpha", 1.0)?);
+    let product = operand!(alpha, s => product(&p, &q) * s);
+    Ok(vec![if is_zero(&beta) { product.broadcast_to(product.shape()) } else { operand!(beta, b => x * b) + product }])
+}

@@ -1,0 +1,16 @@
+//! Integration tests: everything through the public interface, in one binary so that it links once.
+//!
+//! - [`goldens`]: values and gradients against PyTorch's;
+//! - [`oracle`]: every op and dtype on the device against the reference interpreter;
+//! - [`random_programs`]: fused = unfused = interpreter;
+//! - [`kernel_counts`]: what fuses into how many kernels;
+//! - [`behaviour`]: what a user may rely on, by name;
+//! - [`serial`]: tests on process totals, which run one at a time.
+
+mod behaviour;
+mod goldens;
+mod kernel_counts;
+mod oracle;
+mod random_programs;
+mod rng;
+mod serial;

@@ -1,0 +1,40 @@
+//! Tests on process totals and limits: launches, compiles, memory. Each runs alone in a process of its own, because other tests of
+//! this binary compile and allocate at the same time.
+
+mod memory;
+mod plans;
+
+/// Set in the process that runs one test alone.
+const ALONE: &str = "LAZULI_TEST_ALONE";
+
+/// Runs `body` in a fresh process of this binary that runs only the test `path`.
+#[track_caller]
+fn run_alone(path: &str, body: fn()) {
+    let path = path.strip_prefix("it::").unwrap_or(path);
+    if std::env::var(ALONE).is_ok_and(|p| p == path) {
+        body();
+        return;
+    }
+    let exe = std::env::current_exe().expect("this binary");
+    let out = std::process::Command::new(exe)
+        .args([path, "--exact", "--nocapture", "--test-threads=1"])
+        .env(ALONE, path)
+        .output()
+        .expect("this binary starts");
+    let text = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "alone: {}\n{text}", out.status);
+    assert!(text.contains("1 passed"), "{path} did not run:\n{text}");
+}
+
+/// A test that runs alone.
+macro_rules! alone {
+    ($($(#[$doc:meta])* fn $name:ident() $body:block)*) => {$(
+        #[test]
+        $(#[$doc])*
+        fn $name() {
+            fn body() $body
+            $crate::serial::run_alone(concat!(module_path!(), "::", stringify!($name)), body);
+        }
+    )*};
+}
+use alone;
