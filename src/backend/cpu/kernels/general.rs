@@ -239,27 +239,29 @@ pub(super) fn binary(isa: Isa, op: Binary, dtype: DType, scalars: Scalars) -> Op
     }
 }
 
-macro_rules! compare {
-    ($isa:expr, $op:expr, $scalars:expr, $t:ty) => {{
-        macro_rules! test {
-                                (|$x:ident, $y:ident| $e:expr) => {{
-                                    kernel!(@zip $t, $t, u8 => u8, |$x, $y, _| ($e) as u8);
-                                    match ($scalars.a, $scalars.b) {
-                                        (false, false) => pick_zip::<K, TILE, TILE, NONE>($isa),
-                                        (false, true) => pick_zip::<K, TILE, ONE, NONE>($isa),
-                                        _ => return None,
-                                    }
-                                }};
-                            }
-        match $op {
-            Compare::Eq => test!(|x, y| x == y),
-            Compare::Ne => test!(|x, y| x != y),
-            Compare::Lt => test!(|x, y| x < y),
-            Compare::Le => test!(|x, y| x <= y),
-            Compare::Gt => test!(|x, y| x > y),
-            Compare::Ge => test!(|x, y| x >= y),
+/// One comparison of two tiles, or of a tile and a scalar.
+macro_rules! test {
+    ($isa:expr, $scalars:expr, $t:ty, |$x:ident, $y:ident| $e:expr) => {{
+        kernel!(@zip $t, $t, u8 => u8, |$x, $y, _| ($e) as u8);
+        match ($scalars.a, $scalars.b) {
+            (false, false) => pick_zip::<K, TILE, TILE, NONE>($isa),
+            (false, true) => pick_zip::<K, TILE, ONE, NONE>($isa),
+            _ => return None,
         }
     }};
+}
+
+macro_rules! compare {
+    ($isa:expr, $op:expr, $scalars:expr, $t:ty) => {
+        match $op {
+            Compare::Eq => test!($isa, $scalars, $t, |x, y| x == y),
+            Compare::Ne => test!($isa, $scalars, $t, |x, y| x != y),
+            Compare::Lt => test!($isa, $scalars, $t, |x, y| x < y),
+            Compare::Le => test!($isa, $scalars, $t, |x, y| x <= y),
+            Compare::Gt => test!($isa, $scalars, $t, |x, y| x > y),
+            Compare::Ge => test!($isa, $scalars, $t, |x, y| x >= y),
+        }
+    };
 }
 
 pub(super) fn compare(isa: Isa, op: Compare, dtype: DType, scalars: Scalars) -> Option<TileFn> {

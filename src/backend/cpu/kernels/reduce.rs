@@ -166,6 +166,14 @@ fn pick_general<K: Step, const PAIR: bool>(isa: Isa) -> TileFn {
     }
 }
 
+/// Combines each of the first `M` lanes with the one `M` further.
+#[inline(always)]
+fn halve<K: Step, const M: usize>(lanes: &mut [K::T; ACC_LANES]) {
+    for i in 0..M {
+        lanes[i] = K::call(lanes[i], lanes[i + M], lanes[i + M]);
+    }
+}
+
 /// The first ACC_LANES elements, each with those that follow at that distance; then lane i with lane i + 32, i + 16, ... as far as they exist.
 unsafe fn fold<K: Step>(dst: *mut u8, a: *const u8, _: *const u8, _: *const u8, n: usize) {
     let mut lanes = [K::T::default(); ACC_LANES];
@@ -177,14 +185,22 @@ unsafe fn fold<K: Step>(dst: *mut u8, a: *const u8, _: *const u8, _: *const u8, 
             accumulate::<K, false>(lanes.as_mut_ptr().cast(), a.cast::<K::T>().add(first).cast(), a, n - first);
         }
     }
-    let mut m = ACC_LANES / 2;
-    while m > 0 {
-        for i in 0..m {
-            if i + m < first {
+    if first == ACC_LANES {
+        // The usual case, in whole vectors.
+        halve::<K, 32>(&mut lanes);
+        halve::<K, 16>(&mut lanes);
+        halve::<K, 8>(&mut lanes);
+        halve::<K, 4>(&mut lanes);
+        halve::<K, 2>(&mut lanes);
+        halve::<K, 1>(&mut lanes);
+    } else {
+        let mut m = ACC_LANES / 2;
+        while m > 0 {
+            for i in 0..m.min(first.saturating_sub(m)) {
                 lanes[i] = K::call(lanes[i], lanes[i + m], lanes[i + m]);
             }
+            m /= 2;
         }
-        m /= 2;
     }
     // SAFETY: dst has one element.
     unsafe { *dst.cast::<K::T>() = lanes[0] };

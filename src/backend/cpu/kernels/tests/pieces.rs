@@ -125,6 +125,22 @@ fn a_fold_of_few_elements() {
         // SAFETY: x has n elements.
         unsafe { fold((&raw mut out).cast(), x.as_ptr().cast(), null(), null(), n) };
         assert_eq!(out, x.iter().sum::<i64>());
+        // The tree for every length is the one described, spelt out in f32 where order shows.
+        let x: Vec<f32> = x.iter().map(|&x| (x as f32 + 0.1).sqrt()).collect();
+        let mut lanes: Vec<f32> =
+            (0..n.min(ACC_LANES)).map(|lane| (lane..n).step_by(ACC_LANES).map(|i| x[i]).reduce(|a, b| a + b).unwrap()).collect();
+        for m in [32, 16, 8, 4, 2, 1] {
+            for i in 0..m {
+                if i + m < lanes.len() {
+                    lanes[i] += lanes[i + m];
+                }
+            }
+        }
+        let fold = lookup_for(super::Isa::Plain, TileOp::Fold(Reduction::Sum, DType::F32), Scalars::NONE).unwrap();
+        let mut out = 0f32;
+        // SAFETY: as above.
+        unsafe { fold((&raw mut out).cast(), x.as_ptr().cast(), null(), null(), n) };
+        assert_eq!(out.to_bits(), lanes[0].to_bits());
     }
 }
 
@@ -193,7 +209,7 @@ fn argument_of_the_extreme() {
 
 #[test]
 fn moves_move() {
-    let src: Vec<u64> = (0..4096).map(|i| (i * 0x0101_0101_0101_0101) ^ (i << 40)).collect();
+    let src: Vec<u64> = (0..4096u64).map(|i| i.wrapping_mul(0x0101_0101_0101_0101) ^ (i << 40)).collect();
     for size in [1usize, 2, 4, 8] {
         let at = |p: &[u64], i: usize| -> u64 {
             // SAFETY: i is within the data.
