@@ -53,7 +53,8 @@ fn random_programs() {
         at: Vec<AtomicU64>,
         faults: Mutex<Vec<(u64, String)>>,
     }
-    let shared = Arc::new(Shared { next: AtomicU64::new(from), at: (0..4).map(|_| AtomicU64::new(from)).collect(), faults: Mutex::default() });
+    let shared =
+        Arc::new(Shared { next: AtomicU64::new(from), at: (0..4).map(|_| AtomicU64::new(from)).collect(), faults: Mutex::default() });
     for worker in 0..shared.at.len() {
         let s = shared.clone();
         // Not scoped: a stuck one must not keep the test from failing.

@@ -70,7 +70,14 @@ fn same(got: &HostTensor, want: &HostTensor, tol: &Tolerance) -> Result<(), Stri
 }
 
 /// Output `i` of a case. The indices of a sort may have any order among equal values: what they pick must be sorted as the golden's.
-pub fn output(case: &Case, files: &Files, tensors: &HashMap<String, Tensor>, i: usize, all: &[Tensor], want: &HostTensor) -> Result<(), String> {
+pub fn output(
+    case: &Case,
+    files: &Files,
+    tensors: &HashMap<String, Tensor>,
+    i: usize,
+    all: &[Tensor],
+    want: &HostTensor,
+) -> Result<(), String> {
     let got = host(&all[i])?;
     let result = same(&got, want, &of_output(case));
     let indices = (case.op == "argsort" && i == 0) || (matches!(case.op.as_str(), "sort" | "topk") && i == 1);

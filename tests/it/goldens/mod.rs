@@ -108,7 +108,8 @@ fn check_gradients(case: &Case, files: &Files, tensors: &HashMap<String, Tensor>
         let terms = case.cotangents.iter().map(|(i, ct)| (&out[*i] * &tensors[ct]).sum(..));
         terms.reduce(|a, b| a + b).expect("a case with gradients has a cotangent")
     };
-    let by_mask = matches!(case.op.as_str(), "__getitem__" | "index_put" | "masked_select") && tensors.values().any(|t| t.dtype() == DType::Bool);
+    let by_mask =
+        matches!(case.op.as_str(), "__getitem__" | "index_put" | "masked_select") && tensors.values().any(|t| t.dtype() == DType::Bool);
     let gradients: Vec<Tensor> = if by_mask {
         let loss = match apply(case, files, tensors) {
             Ok(out) => loss_of(out),

@@ -113,7 +113,9 @@ fn gather() {
             for (x, i, batch) in INDEXED {
                 // Out of range on both sides: clamped.
                 let operands = [data::wild(d, &Shape::new(x), &mut r), data::indices(index, &Shape::new(i), -3, 8, &mut r)];
-                c.op(&format!("gather {d} by {index}, {batch} batch axes"), &operands, Class::Exact, |t, v| t.gather(v[0], v[1], batch as usize));
+                c.op(&format!("gather {d} by {index}, {batch} batch axes"), &operands, Class::Exact, |t, v| {
+                    t.gather(v[0], v[1], batch as usize)
+                });
             }
         }
     }

@@ -88,7 +88,8 @@ pub fn compare(got: &HostTensor, want: &HostTensor, scale: Option<&HostTensor>, 
                 // An infinity counts as one step beyond the largest value.
                 let finite = |v: f64| if v.is_infinite() { max.copysign(v) } else { v };
                 let step = if x.is_infinite() != y.is_infinite() { ulp(d, max).0 } else { 0.0 };
-                let limit = ulps * unit.max(if y.is_infinite() { ulp(d, max).0 } else { 0.0 }) + if size.is_finite() { factor * size } else { 0.0 };
+                let limit =
+                    ulps * unit.max(if y.is_infinite() { ulp(d, max).0 } else { 0.0 }) + if size.is_finite() { factor * size } else { 0.0 };
                 (finite(x) - finite(y)).abs() + step <= limit
             }
         } else {

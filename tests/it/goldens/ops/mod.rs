@@ -43,7 +43,11 @@ pub const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("var/032", "gradient", "squares overflow f32; PyTorch's CPU kernel accumulates in f64"),
     ("std/032", "value", "squares overflow f32; PyTorch's CPU kernel accumulates in f64"),
     ("nn.functional.layer_norm/002", "gradient", "one element less its mean is 0; PyTorch's is 2e-5, its rounding error times 1/sqrt(eps)"),
-    ("nn.functional.scaled_dot_product_attention/001", "gradient", "a saturated softmax: 0 in exact arithmetic, a rounding error of 1.09e-5 in PyTorch"),
+    (
+        "nn.functional.scaled_dot_product_attention/001",
+        "gradient",
+        "a saturated softmax: 0 in exact arithmetic, a rounding error of 1.09e-5 in PyTorch",
+    ),
 ];
 
 /// Why a check of a case is known to differ, if it is.
