@@ -89,7 +89,9 @@ pub const TABLE: Table = &[
         let x = a.tensor(0, "input")?;
         if x.numel() == 0 && x.rank() < 2 {
             // PyTorch hands an empty input through before it looks for channels.
-            (1..8).for_each(|i| drop(a.get(i, ["", "", "", "", "", "training", "momentum", "eps"][i])));
+            (1..8).for_each(|i| {
+                let _ = a.get(i, ["", "", "", "", "", "training", "momentum", "eps"][i]);
+            });
             return Ok(vec![x]);
         }
         let (mean, var) = (a.tensor_opt(1, "running_mean")?, a.tensor_opt(2, "running_var")?);
