@@ -144,7 +144,7 @@ fn kernel(seed: u64) -> Kernel {
     values.push(t.e(dtype, "param p0"));
     values.push(t.e(dtype, &format!("const {}", if float { "0.5" } else { "3" })));
     let loads = g.loads.len();
-    let mut grow = |t: &mut Text, values: &mut Vec<String>, rng: &mut Rng, n: usize| {
+    let grow = |t: &mut Text, values: &mut Vec<String>, rng: &mut Rng, n: usize| {
         for _ in 0..n {
             let pick = |rng: &mut Rng| values[rng.below(values.len())].clone();
             let (a, b) = (pick(rng), pick(rng));
