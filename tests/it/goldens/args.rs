@@ -38,11 +38,6 @@ impl<'a> Args<'a> {
         if matches!(a, Arg::None) { None } else { Some(a) }
     }
 
-    /// The argument of that name, which has no position.
-    pub fn named(&self, name: &str) -> Option<&'a Arg> {
-        self.get(usize::MAX, name)
-    }
-
     /// Declares that an argument changes nothing here.
     pub fn ignore(&self, name: &str) {
         self.read.borrow_mut().insert(name.to_string());
