@@ -44,9 +44,9 @@ impl Tensor {
     #[track_caller]
     pub fn elu(&self, alpha: impl Operand) -> Tensor {
         let x = self.to_float();
-        let above = x.gt(Lit(0.0));
-        let low = x.replace(&above, 0.0).expm1() * alpha;
-        Tensor::where_(&above, &x, &low)
+        let below = x.le(Lit(0.0));
+        let low = x.keep_where(&below, 0.0).expm1() * alpha;
+        Tensor::where_(&below, &low, &x)
     }
 
     /// `scale * elu(x, alpha)` with the constants of Klambauer et al., "Self-Normalizing Neural Networks".
@@ -59,16 +59,16 @@ impl Tensor {
     #[track_caller]
     pub fn celu(&self, alpha: impl Operand) -> Tensor {
         let (x, alpha) = (self.to_float(), alpha.operand());
-        let above = x.gt(Lit(0.0));
-        let low = (x.replace(&above, 0.0) / alpha.clone()).expm1() * alpha;
-        Tensor::where_(&above, &x, &low)
+        let below = x.le(Lit(0.0));
+        let low = (x.keep_where(&below, 0.0) / alpha.clone()).expm1() * alpha;
+        Tensor::where_(&below, &low, &x)
     }
 
     /// `x * P(N <= x)` for a standard normal N, by the error function.
     #[track_caller]
     pub fn gelu(&self) -> Tensor {
         let x = self.to_float();
-        ((&x * Lit(FRAC_1_SQRT_2)).erf() + Lit(1.0)) * (&x * Lit(0.5))
+        ((&x * Lit(FRAC_1_SQRT_2)).erf() + Lit(1.0)) * &x * Lit(0.5)
     }
 
     /// The usual approximation of [`gelu`](Tensor::gelu) by a tanh.
@@ -76,7 +76,7 @@ impl Tensor {
     pub fn gelu_tanh(&self) -> Tensor {
         let x = self.to_float();
         let inner = (x.square() * &x * Lit(0.044715) + &x) * Lit((2.0 / PI).sqrt());
-        (inner.tanh() + Lit(1.0)) * (&x * Lit(0.5))
+        (inner.tanh() + Lit(1.0)) * &x * Lit(0.5)
     }
 
     /// `x * sigmoid(x)`, also called swish.

@@ -49,8 +49,12 @@ impl Tensor {
     #[track_caller]
     pub fn index_select(&self, axis: impl Into<Axis>, index: &Tensor) -> Tensor {
         pass_poison!(self, index);
-        let a = or_poison!(self.axis_required(axis.into(), "index_select"));
+        let axis = axis.into();
         or_poison!(integer("index_select", index));
+        if self.rank() == 0 && index.numel() == 1 && axis.resolve(0, "index_select").is_ok() {
+            return self.clone();
+        }
+        let a = or_poison!(self.axis_required(axis, "index_select"));
         if index.rank() > 1 {
             slip_now!(Shape, "index_select: indices of shape {} have more than one axis: use slice or gather", index.shape());
         }
@@ -78,6 +82,11 @@ impl Tensor {
     pub fn gather(&self, axis: impl Into<Axis>, index: &Tensor) -> Tensor {
         pass_poison!(self, index);
         let a = or_poison!(self.axis(axis.into(), "gather"));
+        if index.numel() == 0 {
+            or_poison!(integer("gather", index));
+            let _on = self.device().enter();
+            return Tensor::constant(Scalar::Int(0), self.dtype(), index.shape());
+        }
         or_poison!(self.along("gather", a, index));
         let Some(a) = a else { return self.flatten_all().gather_rows(0, index) };
         let mut spec = whole(self.shape());

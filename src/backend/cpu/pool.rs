@@ -196,7 +196,7 @@ mod tests {
                                 sum.fetch_add(i * 3 + j, Relaxed);
                             })
                         });
-                        assert_eq!(sum.load(Relaxed), (0..24).sum());
+                        assert_eq!(sum.load(Relaxed), (0..24usize).sum::<usize>());
                     }
                 });
             }
