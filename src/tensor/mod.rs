@@ -27,6 +27,8 @@ mod reduce;
 mod shape;
 mod slice;
 mod sort;
+#[cfg(test)]
+mod tests;
 mod vision;
 
 pub use conv::ConvOptions;

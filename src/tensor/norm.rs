@@ -75,6 +75,9 @@ impl Tensor {
     pub fn batch_norm(&self, mean: &Tensor, var: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Tensor {
         let x = self.to_float();
         pass_poison!(x, mean, var);
+        if x.numel() == 0 {
+            return x;
+        }
         let d = x.dtype();
         let x = x.cast(compute_dtype(d));
         let mean = or_poison!(x.per_channel(mean, "batch_norm"));
