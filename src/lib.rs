@@ -24,8 +24,8 @@ pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scala
 pub use function::{Tree, checkpoint, custom_jvp, custom_vjp, grad, jvp, value_and_grad, vjp};
 pub use plan::{Report, Stats, explain, stats};
 pub use tensor::{
-    ConvOptions, CrossEntropyOptions, Device, Generator, NewAxis, Number, Operand, PadMode, PoolOptions, Reduction, ScatterReduce,
-    SliceItem, Tensor, eval, manual_seed,
+    ConvOptions, CrossEntropyOptions, Device, Generator, Interpolate, NewAxis, Number, Operand, PadMode, PoolOptions, Reduction,
+    ScatterReduce, SliceItem, Tensor, eval, manual_seed,
 };
 
 /// Everything a program usually needs.

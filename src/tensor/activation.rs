@@ -44,9 +44,10 @@ impl Tensor {
     #[track_caller]
     pub fn elu(&self, alpha: impl Operand) -> Tensor {
         let x = self.to_float();
-        let above = x.gt(Lit(0.0));
-        let low = x.replace(&above, 0.0).expm1() * alpha;
-        Tensor::where_(&above, &x, &low)
+        // Not "above 0", so that NaN takes the branch of slope 1, as in PyTorch.
+        let below = x.le(Lit(0.0));
+        let low = x.keep_where(&below, 0.0).expm1() * alpha;
+        Tensor::where_(&below, &low, &x)
     }
 
     /// `scale * elu(x, alpha)` with the constants of Klambauer et al., "Self-Normalizing Neural Networks".
@@ -59,9 +60,9 @@ impl Tensor {
     #[track_caller]
     pub fn celu(&self, alpha: impl Operand) -> Tensor {
         let (x, alpha) = (self.to_float(), alpha.operand());
-        let above = x.gt(Lit(0.0));
-        let low = (x.replace(&above, 0.0) / alpha.clone()).expm1() * alpha;
-        Tensor::where_(&above, &x, &low)
+        let below = x.le(Lit(0.0));
+        let low = (x.keep_where(&below, 0.0) / alpha.clone()).expm1() * alpha;
+        Tensor::where_(&below, &low, &x)
     }
 
     /// `x * P(N <= x)` for a standard normal N, by the error function.

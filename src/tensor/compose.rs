@@ -1,6 +1,6 @@
 //! What the families of operations share: early exits for poisoned operands and slips, axes, elementwise ops of several operands.
 
-use super::{Lit, Number, Operand, Rhs, Tensor};
+use super::{Lit, Operand, Rhs, Tensor};
 use crate::base::error::{Result, err};
 use crate::base::{Axis, DType, Scalar, Shape};
 use crate::trace::graph::{Input, Inputs};
@@ -314,11 +314,5 @@ impl Tensor {
     /// The number of elements along some axes.
     pub(crate) fn count_along(&self, axes: &[usize]) -> usize {
         axes.iter().map(|&a| self.shape()[a]).product()
-    }
-
-    /// A 0-d tensor made from a user's number, of the dtype a number has alone.
-    #[track_caller]
-    pub(crate) fn from_number(n: Number) -> Tensor {
-        n.operand().to_tensor(n.default_dtype())
     }
 }

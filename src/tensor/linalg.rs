@@ -174,10 +174,17 @@ impl Tensor {
         let left = or_poison!(axes.into().resolve_ordered(self.rank(), "tensordot"));
         let right = or_poison!(rhs_axes.into().resolve_ordered(rhs.rank(), "tensordot"));
         let (a, b) = or_poison!(same_dtype("tensordot", self, rhs));
-        let fits = left.len() == right.len() && left.iter().zip(&right).all(|(&i, &j)| a.shape()[i] == b.shape()[j]);
-        if !fits {
+        let pairs = || left.iter().copied().zip(right.iter().copied());
+        if left.len() != right.len() || pairs().any(|(i, j)| a.shape()[i] != b.shape()[j] && a.shape()[i] != 1 && b.shape()[j] != 1) {
             slip_now!(Shape, "tensordot: axes {left:?} of shape {} against {right:?} of {}", a.shape(), b.shape());
         }
+        // An extent of 1 stretches, so that the other side is summed.
+        let (mut wide_a, mut wide_b) = (a.shape().clone(), b.shape().clone());
+        for (i, j) in pairs() {
+            let n = if wide_a[i] == 1 { wide_b[j] } else { wide_a[i] };
+            (wide_a[i], wide_b[j]) = (n, n);
+        }
+        let (a, b) = (a.broadcast_shape(&wide_a), b.broadcast_shape(&wide_b));
         let (free_a, free_b) = (a.shape().without(&sorted(&left)), b.shape().without(&sorted(&right)));
         let k = a.count_along(&left);
         let perm_a: AxisVec = (0..a.rank()).filter(|x| !left.contains(x)).chain(left.iter().copied()).collect();

@@ -14,10 +14,12 @@ mod einsum;
 mod elementwise;
 mod host;
 mod index;
+mod join;
 mod linalg;
 mod loss;
 mod norm;
 mod operand;
+mod pad;
 mod pool;
 mod random;
 pub(crate) mod record;
@@ -25,6 +27,7 @@ mod reduce;
 mod shape;
 mod slice;
 mod sort;
+mod vision;
 
 pub use conv::ConvOptions;
 pub use create::Literal;
@@ -33,10 +36,12 @@ pub use index::ScatterReduce;
 pub use loss::{CrossEntropyOptions, Reduction};
 pub(crate) use operand::{Lit, LitInt};
 pub use operand::{Number, Operand, Rhs};
+pub use pad::PadMode;
 pub use pool::PoolOptions;
 pub use random::{Generator, manual_seed};
-pub use shape::PadMode;
+
 pub use slice::{NewAxis, SliceItem};
+pub use vision::Interpolate;
 
 use crate::base::{DType, Result, Shape};
 use crate::plan;
