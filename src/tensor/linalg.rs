@@ -4,7 +4,7 @@ use super::compose::{AxisVec, or_poison, pass_poison, slip_now};
 use super::{Operand, Tensor};
 use crate::base::error::{Result, bail, err};
 use crate::base::{Axes, DType, Shape};
-use crate::trace::{Op, Reduce};
+use crate::trace::Op;
 use std::borrow::Borrow;
 
 impl Tensor {
