@@ -1,3 +1,4 @@
+#![allow(clippy::erasing_op)] // A product with zero is what is tested.
 //! What compiles, what hits, what launches.
 
 use super::alone;
