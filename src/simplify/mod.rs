@@ -1,9 +1,9 @@
 //! Trace to Trace, meaning kept: what a program asks for, in fewer and simpler instructions.
 //!
-//! One forward sweep rebuilds the trace. Each instruction, its operands already simplified, is offered to the rules of [`fold`]
-//! (constants, algebra, scalar arithmetic kept scalar) and [`views`] (compositions of views), each of which returns a replacement or
-//! nothing; what remains is hash-consed ([`cse`]). [`inline`] then replaces regions by their bodies, a second sweep simplifies across
-//! their borders, and [`dce`] drops what no output needs. Nothing is iterated to a fixed point: operands come first, so a sweep sees
+//! One forward sweep rebuilds the trace. Each instruction, its operands already simplified, is offered to the rules of `fold`
+//! (constants, algebra, scalar arithmetic kept scalar) and `views` (compositions of views), each of which returns a replacement or
+//! nothing; what remains is hash-consed (`cse`). `inline` then replaces regions by their bodies, a second sweep simplifies across
+//! their borders, and `dce` drops what no output needs. Nothing is iterated to a fixed point: operands come first, so a sweep sees
 //! every opportunity that rules look one or two instructions deep for, in linear time.
 //!
 //! Invariants: results are equal bit for bit (any NaN for any NaN) by the reference semantics, NaN, infinities and -0
