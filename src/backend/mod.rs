@@ -67,8 +67,8 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// If the device lacks something the kernels need.
     fn prepare(&self, schedule: &Schedule) -> Result<Arc<dyn Executable>>;
-    /// Runs a prepared plan: `inputs` by slot place `Input(i)`; returns the buffers of `Output(i)`. `donated[i]`, if not empty, says
-    /// that output i may take over the storage of that input.
+    /// Runs a prepared plan: `inputs` by slot place `Input(i)`; returns the buffers of `Output(i)`. A kernel that updates an `Input` slot
+    /// changes the caller's buffer: a plan does that only with inputs it was given for good.
     ///
     /// # Errors
     /// `Memory` or `Device`.

@@ -1,10 +1,9 @@
 //! The command-line tool: devices, benchmarks, what becomes of a trace.
 
-use lazuli::Device;
 use lazuli::profile::bench::{self, Case, Rules, floor, report};
 use lazuli::profile::explain_text;
+use lazuli::{Device, Report};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
 const HELP: &str = "\
 lazuli: looks at devices, measures them, and shows what becomes of a trace
@@ -19,6 +18,7 @@ Options of bench:
     --device NAME        the device to use, by the kind that `devices` shows (default: the best one)
     --json               one JSON line a case instead of a table
     --quick              fewer repeats: at least 3 and 0.2 s a case, good to some 10 %
+    --explain            what the cases run instead of how long: kernels, bytes, flops, emitted code
     --list               names and work of the cases, without running them
     --cold               makes one measurement of cold_jit in this process and prints its two times in ms
 
@@ -127,6 +127,7 @@ struct BenchOptions {
     device: Option<String>,
     json: bool,
     quick: bool,
+    explain: bool,
     list: bool,
     cold: bool,
 }
@@ -150,6 +151,7 @@ impl BenchOptions {
                 _ if inline.is_some() => return Err(Failure::Usage(format!("unknown option `{a}` of bench"))),
                 "--json" => o.json = true,
                 "--quick" => o.quick = true,
+                "--explain" => o.explain = true,
                 "--list" => o.list = true,
                 "--cold" => o.cold = true,
                 _ => return Err(Failure::Usage(format!("unknown option `{a}` of bench"))),
@@ -188,7 +190,7 @@ fn bench(o: BenchOptions) -> Done {
     };
     device.set_default();
     if o.cold {
-        let (first, second) = cold_here()?;
+        let (first, second) = bench::cold()?;
         println!("{first} {second}");
         return Ok(());
     }
@@ -197,6 +199,16 @@ fn bench(o: BenchOptions) -> Done {
         cases.iter().for_each(|c| println!("{:<24}{}", c.name, c.work));
         if o.wants(COLD) {
             println!("{COLD:<24}first result of ew_chain at 1Mi in a fresh process");
+        }
+        return Ok(());
+    }
+    if o.explain {
+        for case in &cases {
+            println!("{}: {}", case.name, case.work);
+            match bench::explain_case(case)? {
+                Some(report) => print_report(&report),
+                None => println!("evaluates on its own: see LAZULI_DEBUG=fuse"),
+            }
         }
         return Ok(());
     }
@@ -229,17 +241,6 @@ fn bench(o: BenchOptions) -> Done {
         cold(&o, device.kind())?;
     }
     if failed.is_empty() { Ok(()) } else { Err(Failure::Run(format!("failed: {}", failed.join(", ")))) }
-}
-
-/// The first result of a small chain, then a second one, in ms. Making the input is not counted.
-fn cold_here() -> Result<(f64, f64), Failure> {
-    let mut step = bench::chain(1 << 20)?;
-    let mut timed = || -> Result<f64, Failure> {
-        let start = Instant::now();
-        step()?;
-        Ok(start.elapsed().as_secs_f64() * 1e3)
-    };
-    Ok((timed()?, timed()?))
 }
 
 /// `cold_jit`: medians over fresh processes.
@@ -275,9 +276,13 @@ fn explain(args: &[String]) -> Done {
     };
     let text = std::fs::read_to_string(path).map_err(|e| Failure::Run(format!("{path}: {e}")))?;
     let report = explain_text(&text, Device::best()).map_err(|e| Failure::Run(format!("{path}: {e}")))?;
+    print_report(&report);
+    Ok(())
+}
+
+fn print_report(report: &Report) {
     println!("trace, simplified:\n{}\n{report}", report.trace());
     for (i, k) in report.kernels().iter().enumerate() {
         println!("kernel {i}, {}: {} bytes, {} flop\n{}", k.name(), k.bytes(), k.flops(), report.source(i));
     }
-    Ok(())
 }

@@ -1,9 +1,9 @@
-//! Both models learn real digits, the same way from the same seed, with kernels made once.
+//! Both models learn real digits.
 
 use super::*;
 use crate::data::Mnist;
 use crate::optim::Adam;
-use crate::{Tensor, Tree, manual_seed, value_and_grad};
+use crate::{Tensor, Tree, value_and_grad};
 
 /// Trains on the first digits; returns the losses and the accuracy on other digits.
 fn train<M: Tree>(mut model: M, scores: impl Fn(&M, &Tensor) -> Tensor, steps: usize) -> (Vec<f32>, f64) {
@@ -22,20 +22,14 @@ fn train<M: Tree>(mut model: M, scores: impl Fn(&M, &Tensor) -> Tensor, steps: u
 }
 
 #[test]
-fn mlp_learns_digits_and_repeats_itself() {
-    let run = || {
-        manual_seed(5);
-        train(Mlp::new(&[784, 32, 10]), |m, x| m.forward(x), 60)
-    };
-    let (losses, accuracy) = run();
+fn mlp_learns_digits() {
+    let (losses, accuracy) = train(Mlp::new(&[784, 32, 10]), |m, x| m.forward(x), 60);
     assert!(losses[0] > 2.0 && losses[59] < 1.0, "{losses:?}");
     assert!(accuracy > 0.8, "{accuracy}");
-    assert_eq!(run(), (losses, accuracy));
 }
 
 #[test]
 fn cnn_learns_digits() {
-    manual_seed(5);
     let (losses, accuracy) = train(Cnn::new([28, 28], 10), |m, x| m.forward(x), 40);
     assert!(losses[0] > 2.0 && losses[39] < 1.0, "{losses:?}");
     assert!(accuracy > 0.7, "{accuracy}");

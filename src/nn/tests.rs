@@ -1,7 +1,7 @@
 //! First values, statistics, and what forms of a layer have in common. The mathematics is tested where it lives, in `tensor`.
 
 use super::*;
-use crate::{Tensor, manual_seed};
+use crate::Tensor;
 
 fn close(got: &Tensor, want: &[f32]) {
     let got = got.to_vec::<f32>().unwrap();
@@ -12,8 +12,7 @@ fn close(got: &Tensor, want: &[f32]) {
 }
 
 #[test]
-fn first_values_are_kaiming_uniform_and_seeded() {
-    manual_seed(1);
+fn first_values_are_kaiming_uniform() {
     let a = Linear::new(25, 400);
     let w = a.weight.to_vec::<f32>().unwrap();
     assert!(w.iter().all(|x| x.abs() <= 0.2) && w.iter().any(|&x| x > 0.195) && w.iter().any(|&x| x < -0.195));
@@ -23,8 +22,6 @@ fn first_values_are_kaiming_uniform_and_seeded() {
     assert_eq!(*conv.weight.shape(), [8, 2, 5, 5]);
     let bound = 1.0 / 50f32.sqrt();
     assert!(conv.weight.to_vec::<f32>().unwrap().iter().all(|x| x.abs() <= bound));
-    manual_seed(1);
-    assert_eq!(Linear::new(25, 400).weight.to_vec::<f32>().unwrap(), w);
     assert_ne!(Linear::new(25, 400).weight.to_vec::<f32>().unwrap(), w);
 }
 
@@ -92,7 +89,6 @@ fn the_other_norms_agree_where_they_mean_the_same() {
 fn embedding_and_dropout() {
     let table = Embedding { weight: Tensor::from_vec(vec![0f32, 1., 10., 11., 20., 21.], [3, 2]) };
     close(&table.forward(&Tensor::from_vec(vec![2i64, 0], [2])), &[20.0, 21.0, 0.0, 1.0]);
-    manual_seed(3);
     let x = Tensor::ones([10_000]);
     let layer = Dropout::new(0.25);
     close(&layer.forward(&x, false), &[1.0; 10_000]);

@@ -91,7 +91,7 @@ fn rmsprop_with_and_without_momentum() {
 }
 
 #[test]
-fn a_new_learning_rate_counts_at_once_and_plans_nothing_new() {
+fn a_new_learning_rate_counts_at_once() {
     let mut opt = Sgd::new(1.0);
     compare(
         |k, x, g| {

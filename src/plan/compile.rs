@@ -17,6 +17,8 @@ pub struct Plan {
     pub executable: Arc<dyn Executable>,
     /// For each wanted value, where it is after a run.
     pub results: Vec<PlanResult>,
+    /// Indices to look at after a run; their results follow those of the wanted values.
+    pub checks: Vec<super::bounds::Check>,
     /// Kernel launches a run makes.
     pub launches: usize,
     /// Memory it holds, roughly.
@@ -88,11 +90,18 @@ pub(super) fn compile(imported: Imported, request: &Request) -> Result<Plan> {
         bail!(DType, "the {} device has no {}: cast to another type, or use another device", backend.kind(), i.dtype);
     }
     check_size(&imported.trace)?;
-    let lowered = lower(&imported.trace, fusing())?;
+    let mut trace = imported.trace;
+    let mut checks = Vec::new();
+    if super::debugging("bounds") {
+        // Regions are gone after simplification, so their gathers are seen too.
+        trace = simplify::simplify(&trace);
+        checks = super::bounds::add(&mut trace);
+    }
+    let lowered = lower(&trace, fusing())?;
     let executable = backend.prepare(&lowered.schedule)?;
     let launches = lowered.schedule.launches.len();
-    let bytes = request.keyed.words.len() * 8 + imported.trace.insts.len() * 64 + launches * 1024;
-    Ok(Plan { executable, results: lowered.results, launches, bytes })
+    let bytes = request.keyed.words.len() * 8 + trace.insts.len() * 64 + launches * 1024;
+    Ok(Plan { executable, results: lowered.results, checks, launches, bytes })
 }
 
 /// Values too large for any address space are refused before memory is laid out.

@@ -7,6 +7,7 @@
 //! Invariants: no lock is held while compiling or running; a node's value is set once, the first thread that has it wins; a plan's
 //! results depend on the key, the leaves and the parameters alone.
 
+pub mod bounds;
 mod cache;
 pub(crate) mod compile;
 mod explain;
@@ -159,6 +160,9 @@ fn run(roots: &mut Vec<Arc<Node>>) -> Result<()> {
     let backend = backend::of(request.device);
     let leaves: Vec<_> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
     let storages = backend.run(&*plan.executable, &leaves, &request.keyed.params).map_err(|e| e.at(site))?;
+    if !plan.checks.is_empty() {
+        bounds::verify(&plan.checks, &plan.results[request.roots.len()..], &storages, &leaves, backend)?;
+    }
     for (node, r) in request.roots.iter().zip(&plan.results) {
         let storage = match *r {
             PlanResult::Output(i) => storages[i as usize].clone(),

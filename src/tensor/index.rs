@@ -49,12 +49,15 @@ impl Tensor {
     #[track_caller]
     pub fn index_select(&self, axis: impl Into<Axis>, index: &Tensor) -> Tensor {
         pass_poison!(self, index);
-        let axis = axis.into();
+        let a = or_poison!(self.axis(axis.into(), "index_select"));
         or_poison!(integer("index_select", index));
-        if self.rank() == 0 && index.numel() == 1 && axis.resolve(0, "index_select").is_ok() {
-            return self.clone();
-        }
-        let a = or_poison!(self.axis_required(axis, "index_select"));
+        let Some(a) = a else {
+            // As PyTorch, a 0-d tensor counts as one element.
+            if index.numel() != 1 {
+                slip_now!(Shape, "index_select: indices of shape {} for a 0-d tensor, which has one element", index.shape());
+            }
+            return self.flatten_all().gather_rows(0, &index.wrap_negative(1).flatten_all()).reshape_shape(self.shape());
+        };
         if index.rank() > 1 {
             slip_now!(Shape, "index_select: indices of shape {} have more than one axis: use slice or gather", index.shape());
         }
@@ -83,9 +86,9 @@ impl Tensor {
         pass_poison!(self, index);
         let a = or_poison!(self.axis(axis.into(), "gather"));
         if index.numel() == 0 {
+            // As PyTorch, no indices may have any shape; they name no element, whose derivative would be.
             or_poison!(integer("gather", index));
-            let _on = self.device().enter();
-            return Tensor::constant(Scalar::Int(0), self.dtype(), index.shape());
+            return self.flatten_all().slice_axis(0, 0, 0, 1).reshape_shape(index.shape());
         }
         or_poison!(self.along("gather", a, index));
         let Some(a) = a else { return self.flatten_all().gather_rows(0, index) };

@@ -4,7 +4,7 @@ use super::compose::{AxisVec, or_poison, pass_poison, slip_now};
 use super::{Operand, Tensor};
 use crate::base::error::{Result, bail, err};
 use crate::base::{Axes, DType, Shape};
-use crate::trace::{Op, Reduce};
+use crate::trace::Op;
 use std::borrow::Borrow;
 
 impl Tensor {
@@ -174,14 +174,17 @@ impl Tensor {
         let left = or_poison!(axes.into().resolve_ordered(self.rank(), "tensordot"));
         let right = or_poison!(rhs_axes.into().resolve_ordered(rhs.rank(), "tensordot"));
         let (a, b) = or_poison!(same_dtype("tensordot", self, rhs));
-        let pairs = || left.iter().zip(&right).map(|(&i, &j)| (i, j, a.shape()[i], b.shape()[j]));
-        if left.len() != right.len() || pairs().any(|(_, _, n, m)| n != m && n != 1 && m != 1) {
+        let pairs = || left.iter().copied().zip(right.iter().copied());
+        if left.len() != right.len() || pairs().any(|(i, j)| a.shape()[i] != b.shape()[j] && a.shape()[i] != 1 && b.shape()[j] != 1) {
             slip_now!(Shape, "tensordot: axes {left:?} of shape {} against {right:?} of {}", a.shape(), b.shape());
         }
-        // An extent of 1 stretches: the other operand is summed along its axis.
-        let (over_a, over_b): (Vec<usize>, Vec<usize>) =
-            (pairs().filter(|p| p.3 == 1).map(|p| p.0).collect(), pairs().filter(|p| p.2 == 1).map(|p| p.1).collect());
-        let (a, b) = (a.sum_stretched(&over_a), b.sum_stretched(&over_b));
+        // An extent of 1 stretches, so that the other side is summed.
+        let (mut wide_a, mut wide_b) = (a.shape().clone(), b.shape().clone());
+        for (i, j) in pairs() {
+            let n = if wide_a[i] == 1 { wide_b[j] } else { wide_a[i] };
+            (wide_a[i], wide_b[j]) = (n, n);
+        }
+        let (a, b) = (a.broadcast_shape(&wide_a), b.broadcast_shape(&wide_b));
         let (free_a, free_b) = (a.shape().without(&sorted(&left)), b.shape().without(&sorted(&right)));
         let k = a.count_along(&left);
         let perm_a: AxisVec = (0..a.rank()).filter(|x| !left.contains(x)).chain(left.iter().copied()).collect();
@@ -189,13 +192,6 @@ impl Tensor {
         let x = a.permute_axes(&perm_a).reshape_shape(&[free_a.numel(), k].into());
         let y = b.permute_axes(&perm_b).reshape_shape(&[k, free_b.numel()].into());
         x.dot2(&y).reshape_shape(&free_a.iter().chain(free_b.iter()).copied().collect())
-    }
-
-    /// Summed over axes, which keep extent 1.
-    #[track_caller]
-    fn sum_stretched(&self, axes: &[usize]) -> Tensor {
-        let axes = sorted(axes);
-        self.reduce_axes(Reduce::Sum, &axes).reshape_shape(&self.shape().keepdim(&axes))
     }
 
     /// The Kronecker product.

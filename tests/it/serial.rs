@@ -3,6 +3,7 @@
 
 mod memory;
 mod plans;
+mod training;
 
 /// Set in the process that runs one test alone.
 const ALONE: &str = "LAZULI_TEST_ALONE";

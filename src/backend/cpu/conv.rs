@@ -190,7 +190,7 @@ impl Conv {
             let (p0, o0) = (p * self.block, band * self.rows);
             let (n, m) = (self.block.min(positions - p0), self.rows.min(og - o0));
             let ld = n.next_multiple_of(16);
-            let unfolded = if self.in_place { 0 } else { (if og == 1 { 1 } else { depth }) * ld * size };
+            let unfolded = if self.in_place { 0 } else { (if self.by_rows(og) { 1 } else { depth }) * ld * size };
             let result = m * ld * size;
             with_scratch(unfolded + result + 64 + e.task_bytes(), |mem| {
                 // SAFETY: the parts follow each other in the scratch memory; factors are complete.
@@ -198,7 +198,7 @@ impl Conv {
                     let block = mem.add(unfolded);
                     let x = input.get().add((b * self.channels + g * cg) * spatial * size);
                     let w = weights.get().add((g * og + o0) * depth * size);
-                    if og == 1
+                    if self.by_rows(og)
                         && let Some(f) = self.multiply_add
                     {
                         std::ptr::write_bytes(block, 0, ld * size);
@@ -241,6 +241,11 @@ impl Conv {
         };
         pool.run(self.batch * self.groups * blocks * bands, self.cost > SERIAL_NS, &task);
         Ok(())
+    }
+
+    /// One output per group: its rows are accumulated one by one instead of unfolded for a product.
+    fn by_rows(&self, og: usize) -> bool {
+        og == 1 && self.multiply_add.is_some()
     }
 
     /// Row `d` (channel and window element) of the unfolded windows for positions `p0..p0 + n`: in `to`, or in the input itself.

@@ -131,13 +131,11 @@ fn programs(k: &Kernel, style: StoreStyle) -> Result<Code> {
     let programs = CACHE.get(&mut an, 0, style, scatter)?;
     let results = k.passes.iter().map(|p| p.reduces.len()).sum();
     let scratch: Vec<DType> = k.scratch.iter().map(|&d| compute(d)).collect();
-    // Destinations of neighbouring lanes are neighbours: whole runs are updated at once.
-    let runs = scatter && an.stores[0].first() == Some(&nest::Path::Stream);
     let mut b = Bound::new(programs, an.nest, results, &scratch, k.row_len(), style.stream != 0, 8)?;
     if let Archetype::Scatter(mode) = k.archetype {
         let Some(st) = k.passes.first().and_then(|p| p.stores.first()) else { return Err(internal("a scatter kernel without a store")) };
         let arg = &k.args[st.arg.index()];
-        return Ok(Code::Scatter(Box::new(Scatter::new(b, mode, st.arg.index(), arg, runs))));
+        return Ok(Code::Scatter(Box::new(Scatter::new(b, mode, st.arg.index(), arg))));
     }
     let between = match k.archetype {
         Archetype::Sort(descending) => Some(Between::Sort { dtype: scratch[0], descending }),

@@ -32,6 +32,9 @@ struct Factor {
     bytes: usize,
 }
 
+/// A destination: argument, offset, batch strides, row and column stride.
+type Direct = (usize, i64, SmallVec<[i64; 4]>, isize, isize);
+
 /// A matrix product ready to run.
 pub struct Matmul {
     batch: SmallVec<[usize; 4]>,
@@ -41,8 +44,8 @@ pub struct Matmul {
     dtype: DType,
     a: Factor,
     b: Factor,
-    /// Without an epilogue: argument, offset, batch strides, row and column stride.
-    direct: Option<(usize, i64, SmallVec<[i64; 4]>, isize, isize)>,
+    /// Where the product itself goes, without an epilogue.
+    direct: Option<Direct>,
     epilogue: Bound,
     /// Kernel arguments; temporaries follow them.
     args: usize,
@@ -93,6 +96,7 @@ fn materialise(k: &Kernel, e: ExprId, axes: &[usize], dtype: DType) -> (Kernel, 
     (q, numel)
 }
 
+#[allow(clippy::too_many_arguments)]
 fn factor(
     k: &Kernel,
     forms: &[Form],

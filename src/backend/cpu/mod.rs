@@ -78,7 +78,7 @@ impl Backend for Cpu {
 
     fn adopt(&self, bytes: Vec<u8>) -> Result<Arc<dyn Storage>> {
         // Small ones are cheaper to copy than to keep apart from the bins.
-        if bytes.len() < 1 << 16 || bytes.as_ptr() as usize % 16 != 0 {
+        if bytes.len() < 1 << 16 || !(bytes.as_ptr() as usize).is_multiple_of(16) {
             return self.upload(&bytes);
         }
         MEMORY.adopt(bytes)

@@ -186,6 +186,8 @@ pub struct Program {
     pub sinks: Vec<Sink>,
     /// For scatter kernels: slots of the store's index, validity (or NONE) and value, and whether each is one element.
     pub scatter: Option<[(u16, bool); 3]>,
+    /// The index slot of a scatter points at the destinations themselves, which follow each other.
+    pub scatter_run: bool,
     /// Estimated picoseconds per lane.
     pub cost: u32,
     /// Names for the text form, one per instruction of once, base and body.

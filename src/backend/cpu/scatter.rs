@@ -24,7 +24,7 @@ pub struct Scatter {
     pub dtype: DType,
     /// Its elements.
     pub numel: usize,
-    /// Updates a run of neighbouring elements, where lanes are neighbours.
+    /// Updates a run of neighbouring elements; None for half types.
     run: Option<TileFn>,
 }
 
@@ -118,10 +118,8 @@ unsafe fn apply_typed(mode: ScatterMode, dtype: DType, dst: *mut u8, u: &Updates
 }
 
 impl Scatter {
-    /// A scatter into argument `arg`; `runs`: lanes of a base point update neighbouring elements, all valid or none.
-    pub fn new(b: Bound, mode: ScatterMode, arg: usize, to: &Arg, runs: bool) -> Scatter {
-        let program = &b.programs[0];
-        let valid_uniform = program.scatter.is_some_and(|s| s[1].1);
+    /// A scatter into argument `arg`.
+    pub fn new(b: Bound, mode: ScatterMode, arg: usize, to: &Arg) -> Scatter {
         let d = to.dtype;
         let op = match mode {
             ScatterMode::Set => None,
@@ -129,7 +127,7 @@ impl Scatter {
             ScatterMode::Max => Some(Binary::Max),
             ScatterMode::Min => Some(Binary::Min),
         };
-        let run = if runs && valid_uniform && d == d.accumulator() && b.vec_total >= 16 {
+        let run = if d == d.accumulator() {
             match op {
                 None => Some(super::tile::copy(d.size())),
                 Some(op) => lookup(TileOp::Binary(op, d), Scalars::NONE),
@@ -141,9 +139,8 @@ impl Scatter {
     }
 
     /// Threads share out the lanes: every destination sees its updates in order.
-    unsafe fn run_lanes(&self, f: TileFn, slots: [(u16, bool); 3], pool: &Pool, args: &[*mut u8], params: *const u64) {
+    unsafe fn run_lanes(&self, slots: [(u16, bool); 3], pool: &Pool, args: &[*mut u8], params: *const u64) {
         let b = &self.b;
-        let size = self.dtype.size();
         let args = Ptrs(args);
         let params = Ptr(params.cast_mut().cast());
         let most = b.vec_total.div_ceil(16);
@@ -154,13 +151,13 @@ impl Scatter {
             if v0 >= v1 {
                 return;
             }
-            with_scratch(b.task_bytes() + b.tile * 8, |mem| {
+            with_scratch(b.task_bytes() + b.tile * 16, |mem| {
                 // SAFETY: as promised; lanes of parts are disjoint, so are the elements they update.
                 unsafe {
-                    let spread = mem;
-                    let mut t = Task::start(b, args.get(), params.get().cast(), mem.add(b.tile * 8));
+                    let (spread, lanes) = (mem, mem.add(b.tile * 8).cast::<i64>());
+                    (0..b.tile).for_each(|i| *lanes.add(i) = i as i64);
+                    let mut t = Task::start(b, args.get(), params.get().cast(), mem.add(b.tile * 16));
                     t.seek(0);
-                    let dst = args.get()[self.arg];
                     for at in 0..b.par_total {
                         t.enter(0);
                         t.place(0, v0);
@@ -169,16 +166,22 @@ impl Scatter {
                         while valid && v < v1 {
                             let n = b.tile.min(v1 - v);
                             t.tiles(0, v, v + n);
-                            let first = *t.earlier(0, slots[0].0, n).cast::<i64>();
+                            let to = t.earlier(0, slots[0].0, n);
                             let mut value = t.earlier(0, slots[2].0, n);
                             if slots[2].1 {
-                                super::kernels::moves::fill(spread, value, n, size);
+                                super::kernels::moves::fill(spread, value, n, self.dtype.accumulator().size());
                                 value = spread;
                             }
-                            let to = dst.offset(first as isize * size as isize);
-                            match self.mode {
-                                ScatterMode::Set => f(to, value, std::ptr::null(), std::ptr::null(), n),
-                                _ => f(to, to, value, std::ptr::null(), n),
+                            match (self.run, self.mode) {
+                                (Some(f), ScatterMode::Set) => f(to, value, std::ptr::null(), std::ptr::null(), n),
+                                (Some(f), _) => f(to, to, value, std::ptr::null(), n),
+                                // Half types round after every update.
+                                (None, mode) => {
+                                    let index = lanes.cast_const();
+                                    let u =
+                                        Updates { index, index_step: 1, valid: std::ptr::null(), valid_step: 0, value, value_step: 1, n };
+                                    apply_typed(mode, self.dtype, to, &u, 0, n as i64);
+                                }
                             }
                             v += n;
                         }
@@ -202,9 +205,9 @@ impl Scatter {
             return;
         }
         let Some(slots) = b.programs[0].scatter else { return };
-        if let Some(f) = self.run {
+        if b.programs[0].scatter_run {
             // SAFETY: as promised.
-            unsafe { self.run_lanes(f, slots, pool, args, params) };
+            unsafe { self.run_lanes(slots, pool, args, params) };
             return;
         }
         let args = Ptrs(args);

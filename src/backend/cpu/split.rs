@@ -39,7 +39,7 @@ fn candidate(k: &Kernel) -> Option<(usize, usize)> {
                 continue;
             }
             let inner = (c / s) as usize;
-            if k.axes[a].extent > inner && k.axes[a].extent % inner == 0 && f.base % s == 0 {
+            if k.axes[a].extent > inner && k.axes[a].extent.is_multiple_of(inner) && f.base % s == 0 {
                 return Some((a, inner));
             }
         }

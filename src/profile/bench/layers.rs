@@ -16,7 +16,10 @@ pub fn cases() -> Vec<Case> {
             let (x, dy) = (randn([4, 128, 768], 0, 1.0), randn([4, 128, 768], 5, 1.0));
             let norm = || [Tensor::ones([768]), Tensor::zeros([768])];
             let parameters: Vec<Tensor> =
-                [dense(768, 2304, 1), dense(768, 768, 2), norm(), dense(768, 3072, 3), dense(3072, 768, 4), norm()].into_iter().flatten().collect();
+                [dense(768, 2304, 1), dense(768, 768, 2), norm(), dense(768, 3072, 3), dense(3072, 768, 4), norm()]
+                    .into_iter()
+                    .flatten()
+                    .collect();
             crate::eval(&parameters)?;
             let at = (x, parameters);
             Ok(Box::new(move || {
@@ -24,7 +27,6 @@ pub fn cases() -> Vec<Case> {
                 let (dx, dp) = pull(&dy);
                 let mut all = vec![y, dx];
                 all.extend(dp);
-                crate::eval(&all)?;
                 Ok(Produced::Tensors(all))
             }))
         },

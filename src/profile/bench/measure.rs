@@ -40,10 +40,16 @@ pub struct Timing {
     pub load1: Option<f64>,
     /// Cores that other processes used meanwhile.
     pub others: Option<f64>,
+    /// Kernel launches of a call.
+    pub launches: Option<f64>,
 }
 
 /// Times `call`, which does one whole forced call; gives `check` of the first result too, made outside the timing.
-pub(super) fn measure<T>(rules: &Rules, mut call: impl FnMut() -> Result<T>, check: impl FnOnce(&T) -> Result<f64>) -> Result<(Timing, f64)> {
+pub(super) fn measure<T>(
+    rules: &Rules,
+    mut call: impl FnMut() -> Result<T>,
+    check: impl FnOnce(&T) -> Result<f64>,
+) -> Result<(Timing, f64)> {
     let start = Instant::now();
     let first = call()?;
     let first_ms = ms(start);
@@ -73,7 +79,16 @@ pub(super) fn measure<T>(rules: &Rules, mut call: impl FnMut() -> Result<T>, che
     times.sort_by(f64::total_cmp);
     let n = times.len();
     let median_ms = if n % 2 == 1 { times[n / 2] } else { (times[n / 2 - 1] + times[n / 2]) / 2.0 };
-    let timing = Timing { median_ms, min_ms: times[0], first_ms, cpu_ms: cpu.map(|s| s * 1e3 / n as f64), n, load1: load1(), others };
+    let timing = Timing {
+        median_ms,
+        min_ms: times[0],
+        first_ms,
+        cpu_ms: cpu.map(|s| s * 1e3 / n as f64),
+        n,
+        load1: load1(),
+        others,
+        launches: None,
+    };
     Ok((timing, checked))
 }
 

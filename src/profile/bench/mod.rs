@@ -7,8 +7,8 @@
 //!
 //! Not here: judging. A report prints what was measured; what counts as slow is the reader's business.
 
-pub mod control;
 mod contraction;
+pub mod control;
 mod data;
 mod elementwise;
 pub mod floor;
@@ -19,26 +19,32 @@ pub mod report;
 mod simulate;
 mod train;
 
-pub use elementwise::chain;
 pub use measure::{Rules, Timing};
 
 use crate::base::Result;
-use crate::{Tensor, eval};
+use crate::{Report, Tensor, eval, explain, stats};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 /// What one call leaves.
 pub enum Produced {
-    /// Tensors with values.
+    /// Tensors, perhaps still to be computed.
     Tensors(Vec<Tensor>),
     /// A number that was read back, such as a loss.
     Number(f64),
 }
 
 impl Produced {
-    /// Computes the tensors.
     fn of<const N: usize>(tensors: [Tensor; N]) -> Result<Produced> {
-        eval(&tensors)?;
         Ok(Produced::Tensors(tensors.into()))
+    }
+
+    /// Computes the tensors.
+    fn force(self) -> Result<Produced> {
+        if let Produced::Tensors(t) = &self {
+            eval(t)?;
+        }
+        Ok(self)
     }
 
     /// The number, or the mean of the magnitudes of the first tensor, summed in f64.
@@ -53,8 +59,8 @@ impl Produced {
     }
 }
 
-/// One whole forced call.
-type Step = Box<dyn FnMut() -> Result<Produced>>;
+/// One whole call, but for computing what it returns.
+pub type Step = Box<dyn FnMut() -> Result<Produced>>;
 
 /// A benchmark case.
 pub struct Case {
@@ -103,6 +109,34 @@ pub fn cases() -> Vec<Case> {
         .collect()
 }
 
+/// What evaluating the result of a case runs; `None` if the case evaluates on its own, as training steps do.
+///
+/// # Errors
+/// If the inputs cannot be made.
+pub fn explain_case(case: &Case) -> Result<Option<Report>> {
+    Ok(match (case.build)()?()? {
+        Produced::Tensors(t) => Some(explain(&t)),
+        Produced::Number(_) => None,
+    })
+}
+
+/// Times of the first and of the second call of `ew_chain` at 1Mi, in ms: what a fresh process has to pay. Making the input is not
+/// counted.
+///
+/// # Errors
+/// What the device reports.
+pub fn cold() -> Result<(f64, f64)> {
+    let mut step = elementwise::chain(1 << 20)?;
+    let mut timed = || -> Result<f64> {
+        let start = Instant::now();
+        let made = step()?.force()?;
+        let ms = measure::ms(start);
+        drop(made);
+        Ok(ms)
+    };
+    Ok((timed()?, timed()?))
+}
+
 /// What came of a case.
 pub struct Outcome {
     /// The case's name.
@@ -115,7 +149,18 @@ pub struct Outcome {
 pub fn run(case: &Case, rules: &Rules) -> Outcome {
     let timed = catch_unwind(AssertUnwindSafe(|| -> Result<(Timing, f64)> {
         let mut step = (case.build)()?;
-        measure::measure(rules, &mut step, Produced::check)
+        let mut calls = 0;
+        let before = stats();
+        let (mut t, check) = measure::measure(
+            rules,
+            || {
+                calls += 1;
+                step()?.force()
+            },
+            Produced::check,
+        )?;
+        t.launches = Some((stats().launches - before.launches) as f64 / calls as f64);
+        Ok((t, check))
     }));
     let result = match timed {
         Ok(Ok(r)) => Ok(r),

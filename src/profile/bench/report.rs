@@ -83,6 +83,7 @@ fn fields(t: &Timing) -> String {
     add("first_ms", Some(t.first_ms), 2);
     add("load1", t.load1, 1);
     add("others", t.others, 2);
+    add("launches", t.launches, 1);
     s
 }
 
@@ -112,8 +113,8 @@ pub fn short(x: f64) -> String {
 /// The head of the table.
 pub fn head(peaks: &Peaks) -> String {
     format!(
-        "floor: {:.1} GB/s, {:.0} GFLOP/s (two threads, measured now)\n{:<24}{:>10}{:>10}{:>9}{:>9}{:>9}{:>10}{:>9}  {}",
-        peaks.gbps, peaks.gflops, "case", "ms", "first ms", "GB/s", "GFLOP/s", "x floor", "control", "x ctrl", ""
+        "floor: {:.1} GB/s, {:.0} GFLOP/s (two threads, measured now)\n{:<24}{:>10}{:>10}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}",
+        peaks.gbps, peaks.gflops, "case", "ms", "first ms", "GB/s", "GFLOP/s", "x floor", "control", "x ctrl", "kernels"
     )
 }
 
@@ -137,7 +138,8 @@ pub fn row(row: &Row, peaks: &Peaks) -> String {
         or_empty(floor > 0.0, t.median_ms / floor),
     );
     let control = control_ms.unwrap_or(0.0);
-    let _ = write!(s, "{:>10}{:>9}", or_empty(control > 0.0, control), or_empty(control > 0.0, t.median_ms / control));
+    let launches = t.launches.map_or(String::new(), |l| format!("{:.0}", l));
+    let _ = write!(s, "{:>10}{:>9}{:>9}", or_empty(control > 0.0, control), or_empty(control > 0.0, t.median_ms / control), launches);
     if let Some((key, value)) = derived(case, t) {
         let _ = write!(s, "  {key} {}", short(value));
     }
@@ -153,7 +155,7 @@ mod tests {
     }
 
     fn timing() -> Timing {
-        Timing { median_ms: 4.0, min_ms: 3.5, first_ms: 9.0, cpu_ms: Some(7.5), n: 5, load1: Some(0.25), others: None }
+        Timing { median_ms: 4.0, min_ms: 3.5, first_ms: 9.0, cpu_ms: Some(7.5), n: 5, load1: Some(0.25), others: None, launches: Some(2.0) }
     }
 
     #[test]
@@ -162,7 +164,7 @@ mod tests {
         assert_eq!(
             json(&case(), "cpu", &outcome),
             "{\"peer\":\"lazuli\",\"mode\":\"cpu\",\"case\":\"ew_chain\",\"median_ms\":4.0000,\"n\":5,\"extra\":{\"min_ms\":3.5000,\"cpu_ms\":7.5000,\
-             \"first_ms\":9.00,\"load1\":0.2,\"check\":7.500000e-1,\"gbps\":32.00,\"us_per_op\":4.0000}}"
+             \"first_ms\":9.00,\"load1\":0.2,\"launches\":2.0,\"check\":7.500000e-1,\"gbps\":32.00,\"us_per_op\":4.0000}}"
         );
     }
 

@@ -32,7 +32,13 @@ pub(super) fn unary(t: &mut Trace, u: Unary, x: ValueId, y: ValueId, d: ValueId)
             let c = one_plus_square(t, x);
             return Some(t.div(d, c));
         }
-        Unary::Abs => t.unary(Unary::Sign, x),
+        Unary::Abs => {
+            // Not `Sign`, which keeps NaN: as in PyTorch, NaN gets no gradient.
+            let (zero, one, minus) = (t.zeros_like(x), t.constant_like(1.0, x), t.constant_like(-1.0, x));
+            let (above, below) = (t.compare(Compare::Gt, x, zero), t.compare(Compare::Lt, x, zero));
+            let rest = t.select(below, minus, zero);
+            t.select(above, one, rest)
+        }
         Unary::Recip => {
             let s = t.mul(y, y);
             t.neg(s)
@@ -135,8 +141,8 @@ pub(super) fn binary(
                 (None, Some(q)) => Some(t.neg(q)),
             }
         }
-        Binary::Max => extreme(t, Compare::Gt, a, b, d),
-        Binary::Min => extreme(t, Compare::Lt, a, b, d),
+        Binary::Max => extreme(t, Compare::Lt, a, b, d),
+        Binary::Min => extreme(t, Compare::Gt, a, b, d),
         Binary::Pow => {
             let p = da.and_then(|d| power_base(t, a, b, y, d));
             let q = db.map(|d| power_exponent(t, a, b, y, d));
@@ -160,13 +166,13 @@ pub(super) fn binary(
 }
 
 /// Max or min: the tangent of the one that wins; half of each where they tie.
-fn extreme(t: &mut Trace, wins: Compare, a: ValueId, b: ValueId, (da, db): (Option<ValueId>, Option<ValueId>)) -> Option<ValueId> {
+fn extreme(t: &mut Trace, loses: Compare, a: ValueId, b: ValueId, (da, db): (Option<ValueId>, Option<ValueId>)) -> Option<ValueId> {
     let (zero, half, one) = (t.zeros_like(a), t.constant_like(0.5, a), t.constant_like(1.0, a));
     let ties = t.compare(Compare::Eq, a, b);
     let share = |t: &mut Trace, x: ValueId, other: ValueId, d: ValueId| {
-        let win = t.compare(wins, x, other);
-        let rest = t.select(ties, half, zero);
-        let share = t.select(win, one, rest);
+        let lost = t.compare(loses, x, other);
+        let rest = t.select(ties, half, one);
+        let share = t.select(lost, zero, rest);
         t.mul(d, share)
     };
     let p = da.map(|d| share(t, a, b, d));

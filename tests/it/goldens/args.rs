@@ -4,7 +4,6 @@
 //! ([`Args::all_read`]), so that no option is dropped silently.
 
 use super::case::{Arg, Case, Files, Step};
-use lazuli::trace::interp::HostTensor;
 use lazuli::{DType, SliceItem, Tensor};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -37,11 +36,6 @@ impl<'a> Args<'a> {
         self.read.borrow_mut().extend([at.to_string(), name.to_string()]);
         let a = self.case.args.get(at).or_else(|| self.case.kwargs.get(name))?;
         if matches!(a, Arg::None) { None } else { Some(a) }
-    }
-
-    /// The argument of that name, which has no position.
-    pub fn named(&self, name: &str) -> Option<&'a Arg> {
-        self.get(usize::MAX, name)
     }
 
     /// Declares that an argument changes nothing here.
@@ -120,10 +114,14 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The stored values of an argument without view steps, for data that is structure (offsets, starts).
-    pub fn host(&self, at: usize, name: &str) -> R<&'a HostTensor> {
+    /// The values of an integer argument, for data that is structure (offsets, starts).
+    pub fn host(&self, at: usize, name: &str) -> R<Vec<i64>> {
         match self.need(at, name)? {
-            Arg::Tensor(k, steps) if steps.is_empty() => Ok(&self.files.host[k]),
+            Arg::Tensor(k, steps) => {
+                let stored = &self.files.host[k];
+                let places = viewed(&stored.shape, steps);
+                Ok(places.into_iter().map(|p| stored.get(p).as_i64()).collect())
+            }
             a => Err(format!("{name}: {a:?} as host data")),
         }
     }
@@ -146,7 +144,7 @@ impl<'a> Args<'a> {
             None => Ok(None),
             Some(Arg::Int(i)) => Ok(Some(*i as isize)),
             Some(Arg::List(l)) if l.len() == 1 => Ok(Some(to_int(&l[0])?)),
-            Some(Arg::Tensor(..)) => Ok(Some(self.host(at, name)?.get(0).as_i64() as isize)),
+            Some(Arg::Tensor(..)) => Ok(self.host(at, name)?.first().map(|&i| i as isize)),
             Some(a) => Err(format!("{name}: {a:?} is no integer")),
         }
     }
@@ -240,4 +238,38 @@ fn to_int(a: &Arg) -> R<isize> {
         Arg::Bool(b) => Ok(*b as isize),
         a => Err(format!("{a:?} is no integer")),
     }
+}
+
+/// Where the elements of a view lie in the stored tensor, in the view's row-major order.
+fn viewed(stored: &[usize], steps: &[Step]) -> Vec<usize> {
+    // (extent, stride, with the offset apart)
+    let mut dims: Vec<(usize, isize)> = stored.iter().map(|&n| (n, 0)).collect();
+    let mut stride = 1;
+    for d in dims.iter_mut().rev() {
+        d.1 = stride;
+        stride *= d.0 as isize;
+    }
+    let mut offset = 0;
+    for s in steps {
+        match s {
+            Step::Permute(order) => dims = order.iter().map(|&d| dims[d]).collect(),
+            Step::Flip(axes) => {
+                for &a in axes {
+                    offset += (dims[a].0 as isize - 1) * dims[a].1;
+                    dims[a].1 = -dims[a].1;
+                }
+            }
+            Step::Slice { dim, start, end, step } => {
+                let (n, stride) = dims[*dim];
+                let end = (*end).min(n);
+                offset += *start as isize * stride;
+                dims[*dim] = (end.saturating_sub(*start).div_ceil(*step), stride * *step as isize);
+            }
+        }
+    }
+    let mut places = vec![offset];
+    for (n, stride) in dims {
+        places = places.into_iter().flat_map(|p| (0..n as isize).map(move |i| p + i * stride)).collect();
+    }
+    places.into_iter().map(|p| p as usize).collect()
 }

@@ -8,7 +8,30 @@ use lazuli::{DType, Scalar, Shape};
 pub fn specials(d: DType) -> Vec<Scalar> {
     let floats = |max: f64, least: f64, tiny: f64| {
         let inf = f64::INFINITY;
-        let v = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, 1e-3, 88.5, -104.0, 11.0, f64::NAN, inf, -inf, max, -max, least, tiny, -tiny];
+        let v = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            0.5,
+            -0.5,
+            1.5,
+            2.5,
+            -2.5,
+            3.0,
+            1e-3,
+            88.5,
+            -104.0,
+            11.0,
+            f64::NAN,
+            inf,
+            -inf,
+            max,
+            -max,
+            least,
+            tiny,
+            -tiny,
+        ];
         v.map(Scalar::Float).to_vec()
     };
     let ints = |list: &[i64]| list.iter().map(|&i| Scalar::Int(i)).collect();

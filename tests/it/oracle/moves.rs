@@ -113,7 +113,9 @@ fn gather() {
             for (x, i, batch) in INDEXED {
                 // Out of range on both sides: clamped.
                 let operands = [data::wild(d, &Shape::new(x), &mut r), data::indices(index, &Shape::new(i), -3, 8, &mut r)];
-                c.op(&format!("gather {d} by {index}, {batch} batch axes"), &operands, Class::Exact, |t, v| t.gather(v[0], v[1], batch as usize));
+                c.op(&format!("gather {d} by {index}, {batch} batch axes"), &operands, Class::Exact, |t, v| {
+                    t.gather(v[0], v[1], batch as usize)
+                });
             }
         }
     }
@@ -139,7 +141,7 @@ fn scatter() {
                 let operands = [operand(&Shape::new(x)), index, operand(&updates)];
                 let class = match mode {
                     ScatterMode::Set => Class::Exact,
-                    ScatterMode::Add if d.is_float() => Class::Sum,
+                    ScatterMode::Add if d.is_float() => Class::Scatter,
                     _ => Class::Choice,
                 };
                 c.op(&format!("{name}, {batch} batch axes"), &operands, class, |t, v| t.apply(Op::Scatter(mode, batch), v));

@@ -108,7 +108,9 @@ fn cumulative() {
                     for reverse in [false, true] {
                         for x in operands(kind, d, &s, &mut r) {
                             let op = Op::Cumulative { kind, axis, reverse };
-                            c.op(&format!("{name} along {axis} reverse {reverse}"), &[x], reduce_class(kind, d), |t, v| t.apply(op, &[v[0]]));
+                            c.op(&format!("{name} along {axis} reverse {reverse}"), &[x], reduce_class(kind, d), |t, v| {
+                                t.apply(op, &[v[0]])
+                            });
                         }
                     }
                 }

@@ -7,6 +7,7 @@
 //! | `Function` | 3 ulp | 4 ulp | 1 ulp | exp, log, sin, ... |
 //! | `Power` | 4 ulp | 4 ulp | 1 ulp | pow, atan2, and 1/sqrt |
 //! | `Sum` | 1e-6 s | 1e-14 s | 1 ulp + 1e-6 s | sums, products of matrices, convolutions; s is the sum of the terms' magnitudes |
+//! | `Scatter` | 1e-6 s | 1e-14 s | 4 ulp of s | scattered sums, whose halves may be rounded at each step |
 //! | `Product` | 1e-5 r | 1e-13 r | 1 ulp + 1e-5 r | products; r is the result's magnitude |
 
 use lazuli::trace::interp::HostTensor;
@@ -19,12 +20,13 @@ pub enum Class {
     Function,
     Power,
     Sum,
+    Scatter,
     Product,
 }
 
 impl Class {
     pub fn accumulates(self) -> bool {
-        self == Class::Sum
+        matches!(self, Class::Sum | Class::Scatter)
     }
 
     /// Units in the last place, and a factor for the terms' (or result's) magnitude.
@@ -36,8 +38,10 @@ impl Class {
             (Class::Function, DType::F64) => (4.0, 0.0),
             (Class::Function, _) => (3.0, 0.0),
             (Class::Power, _) => (4.0, 0.0),
-            (Class::Sum, DType::F64) => (0.0, 1e-14),
-            (Class::Sum, _) => (half as u8 as f64, 1e-6),
+            (Class::Scatter, DType::F16) => (0.0, 4.0 / 1024.0),
+            (Class::Scatter, DType::BF16) => (0.0, 4.0 / 128.0),
+            (Class::Sum | Class::Scatter, DType::F64) => (0.0, 1e-14),
+            (Class::Sum | Class::Scatter, _) => (half as u8 as f64, 1e-6),
             (Class::Product, DType::F64) => (0.0, 1e-13),
             (Class::Product, _) => (half as u8 as f64, 1e-5),
         }
@@ -84,7 +88,8 @@ pub fn compare(got: &HostTensor, want: &HostTensor, scale: Option<&HostTensor>, 
                 // An infinity counts as one step beyond the largest value.
                 let finite = |v: f64| if v.is_infinite() { max.copysign(v) } else { v };
                 let step = if x.is_infinite() != y.is_infinite() { ulp(d, max).0 } else { 0.0 };
-                let limit = ulps * unit.max(if y.is_infinite() { ulp(d, max).0 } else { 0.0 }) + if size.is_finite() { factor * size } else { 0.0 };
+                let limit =
+                    ulps * unit.max(if y.is_infinite() { ulp(d, max).0 } else { 0.0 }) + if size.is_finite() { factor * size } else { 0.0 };
                 (finite(x) - finite(y)).abs() + step <= limit
             }
         } else {

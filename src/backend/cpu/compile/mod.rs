@@ -214,7 +214,10 @@ impl Emitter<'_, '_> {
             Out::Store(s) => {
                 let st = pa.stores[s];
                 out.push(st.value.0);
-                if scatter {
+                if scatter && self.run_scatter(pass, s) {
+                    out.extend(self.offset(st.index));
+                    out.extend(st.valid.map(|b| self.value(b.index)));
+                } else if scatter {
                     out.push(self.value(st.index));
                     out.extend(st.valid.map(|b| self.value(b.index)));
                 } else if self.an.stores[pass][s] == Path::Indexed {
@@ -224,6 +227,12 @@ impl Emitter<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Lanes of a base point update neighbouring elements, all of them or none.
+    fn run_scatter(&self, pass: usize, s: usize) -> bool {
+        let valid = self.k.passes[pass].stores[s].valid;
+        self.an.stores[pass][s] == Path::Stream && valid.is_none_or(|b| self.an.index_level[b.index.index()] < VECTOR)
     }
 
     fn count(&mut self, order: &[u32], outs: &[Out], pass: usize, scatter: bool) {
@@ -279,14 +288,18 @@ impl Emitter<'_, '_> {
                 match outs[(x - base) as usize] {
                     Out::Reduce(r) => self.reduce(pass, r)?,
                     Out::Scratch(s) => self.scratch(pass, s)?,
-                    Out::Store(s) if scatter => self.scatter(pa.stores[s])?,
+                    Out::Store(s) if scatter => {
+                        let run = self.run_scatter(pass, s);
+                        self.scatter(pa.stores[s], run)?;
+                    }
                     Out::Store(s) => self.store(pass, s)?,
                 }
             } else {
                 self.node(x, pass)?;
             }
         }
-        if self.p.slots.len() >= NONE as usize {
+        let most = self.p.slots.len().max(self.p.walks.len()).max(self.p.indexed.len()).max(self.an.nest.walks.len());
+        if most >= NONE as usize {
             return Err(internal("a kernel holds more than 65,000 values"));
         }
         Ok(())

@@ -16,7 +16,7 @@ impl Emitter<'_, '_> {
         let column = self.an.nest.mode != Mode::Row;
         if kind.is_arg() {
             let v = self.vector(e.0, d.size());
-            self.push(VECTOR, Instr::Arg(r as u16, v), || format!("{}", kind.name()));
+            self.push(VECTOR, Instr::Arg(r as u16, v), || kind.name().into());
             self.release(e.0);
             self.p.cost += 100;
             return Ok(());
@@ -180,7 +180,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Leaves index, validity and value in slots for the scatter loop. They stay alive: nothing is emitted after them.
-    pub(super) fn scatter(&mut self, st: Store) -> Result<()> {
+    pub(super) fn scatter(&mut self, st: Store, run: bool) -> Result<()> {
         let get = |this: &Self, x: u32| {
             let v = this.vals[x as usize];
             (v.slot, v.level < VECTOR)
@@ -192,8 +192,9 @@ impl Emitter<'_, '_> {
             }
             None => (NONE, true),
         };
-        let index = self.value(st.index);
-        self.p.scatter = Some([get(self, index), valid, get(self, st.value.0)]);
+        let index = if run { (self.access(st.arg.index(), st.index, true).0, false) } else { get(self, self.value(st.index)) };
+        self.p.scatter_run = run;
+        self.p.scatter = Some([index, valid, get(self, st.value.0)]);
         self.p.cost += 1500;
         Ok(())
     }

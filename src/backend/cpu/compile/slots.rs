@@ -188,6 +188,7 @@ impl Emitter<'_, '_> {
         Ok(Val { slot: dst, reg, level })
     }
 
+    #[allow(clippy::too_many_arguments)]
     /// An instruction on values all of which are tiles (or all single elements), with a plain function.
     pub(super) fn plain(&mut self, name: &'static str, f: TileFn, size: usize, level: u8, a: u16, b: u16, c: u16) -> Val {
         let (dst, reg) = if level == VECTOR {

@@ -46,11 +46,8 @@ const AT_ONCE: usize = 8;
 const WORDS: usize = 4 * AT_ONCE;
 
 #[inline(always)]
-unsafe fn fill(dst: *mut u32, key: u64, offset: u64, n: usize) {
+unsafe fn fill(dst: *mut u32, key: u64, mut counter: u64, mut skip: usize, n: usize) {
     let mut done = 0;
-    // The first element may be any word of its block.
-    let mut skip = (offset % 4) as usize;
-    let mut counter = offset / 4;
     while done < n {
         let x = blocks::<AT_ONCE>(key, counter);
         let mut words = [0u32; WORDS];
@@ -75,17 +72,18 @@ unsafe fn fill(dst: *mut u32, key: u64, offset: u64, n: usize) {
 }
 
 pick! {
-    pick_fill [] [] (dst: *mut u32, key: u64, offset: u64, n: usize),
-    fill(dst, key, offset, n),
-    fill(dst, key, offset, n),
-    fill(dst, key, offset, n)
+    pick_fill [] [] (dst: *mut u32, key: u64, counter: u64, skip: usize, n: usize),
+    fill(dst, key, counter, skip, n),
+    fill(dst, key, counter, skip, n),
+    fill(dst, key, counter, skip, n)
 }
 
-/// Writes elements `offset .. offset + n` of the stream with this key.
+/// Writes `n` elements of the stream with this key, from word `element % 4` of block `counter + element / 4` on. Counter and element
+/// come apart because four times a counter need not fit 64 bits.
 ///
 /// # Safety
 /// `dst` is valid for writing `n` elements, and aligned.
-pub unsafe fn philox_fill(dst: *mut u32, key: u64, offset: u64, n: usize) {
+pub unsafe fn philox_fill(dst: *mut u32, key: u64, counter: u64, element: u64, n: usize) {
     // SAFETY: the caller's promise; the processor has what `isa` says.
-    unsafe { pick_fill(isa())(dst, key, offset, n) }
+    unsafe { pick_fill(isa())(dst, key, counter.wrapping_add(element / 4), (element % 4) as usize, n) }
 }

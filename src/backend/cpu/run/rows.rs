@@ -25,7 +25,7 @@ impl Task<'_> {
                 }
             } else {
                 self.fill_acc(k, s, 0);
-                if self.b.sinks[k][s].levels {
+                if self.b.sinks[k][s].levels && v1 - v0 > LEVEL {
                     self.fill_acc(k, s, 1);
                 }
             }

@@ -262,8 +262,9 @@ impl<'a> Task<'a> {
                     }
                     Instr::RandomRun(d, key, o, line) => {
                         let at = |s: u16| *(*t.add(s as usize) as *const i64);
-                        let first = at(o).wrapping_mul(4).wrapping_add(*self.cur.add(line as usize)).wrapping_add(v as i64);
-                        philox::philox_fill((*t.add(d as usize)).cast(), at(key) as u64, first as u64, n);
+                        let e = (*self.cur.add(line as usize)).wrapping_add(v as i64);
+                        let counter = at(o).wrapping_add(e.div_euclid(4));
+                        philox::philox_fill((*t.add(d as usize)).cast(), at(key) as u64, counter as u64, e.rem_euclid(4) as u64, n);
                     }
                     Instr::Arg(s, value) => self.arg(k, s as usize, *t.add(value as usize), v, n),
                 }

@@ -1,6 +1,7 @@
 use super::*;
 
 /// Matrix product [batch, m, k] x [batch, k, n] with operand layouts, an optional prologue on the left and an epilogue.
+#[allow(clippy::too_many_arguments)]
 pub fn matmul(d: &str, batch: usize, m: usize, n: usize, k: usize, ta: bool, tb: bool, prologue: bool, epilogue: bool) -> Kernel {
     let (an, bn, cn) = (batch * m * k, batch * k * n, batch * m * n);
     let mut t = Text::new(

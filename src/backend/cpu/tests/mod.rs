@@ -3,6 +3,7 @@
 mod bench;
 mod contractions;
 mod pointwise;
+mod random;
 mod reductions;
 mod runtime;
 

@@ -29,11 +29,7 @@ pub const TABLE: Table = &[
 
 /// Runs on a batch; an input without a batch axis gets one for the time being.
 fn batched(x: Tensor, spatial: usize, f: impl FnOnce(Tensor) -> R) -> R {
-    if x.rank() == spatial + 1 {
-        Ok(f(x.unsqueeze(0))?.into_iter().map(|y| y.squeeze_axis(0)).collect())
-    } else {
-        f(x)
-    }
+    if x.rank() == spatial + 1 { Ok(f(x.unsqueeze(0))?.into_iter().map(|y| y.squeeze_axis(0)).collect()) } else { f(x) }
 }
 
 fn conv<const N: usize>(a: &Args) -> R {

@@ -90,7 +90,7 @@ pub const TABLE: Table = &[
         let x = a.tensor(0, "tensor")?;
         let classes = match a.int_or(1, "num_classes", -1)? {
             // PyTorch then looks at the values: the caller's business here.
-            -1 => a.host(0, "tensor")?.scalars().map(|s| s.as_i64() + 1).max().unwrap_or(0) as usize,
+            -1 => a.host(0, "tensor")?.into_iter().max().map_or(0, |i| i + 1) as usize,
             n => n as usize,
         };
         Ok(vec![x.one_hot(classes)])
@@ -199,7 +199,7 @@ fn embedding_bag(a: &Args) -> R {
     let starts: Vec<usize> = if ids.rank() == 2 {
         (0..ids.shape()[0]).map(|r| r * ids.shape()[1]).collect()
     } else {
-        a.host(2, "offsets")?.scalars().map(|s| s.as_i64() as usize).collect()
+        a.host(2, "offsets")?.into_iter().map(|i| i as usize).collect()
     };
     let mut ends: Vec<usize> = starts.iter().skip(1).copied().collect();
     if a.bool_or(usize::MAX, "include_last_offset", false)? {
@@ -211,7 +211,7 @@ fn embedding_bag(a: &Args) -> R {
     let (mode, width) = (a.str_or(usize::MAX, "mode", "mean")?, w.shape()[1]);
     let mut bags = Vec::new();
     for (&start, &end) in starts.iter().zip(&ends) {
-        let kept: Vec<i64> = (start..end).filter(|&i| padding != Some(host.get(i).as_i64())).map(|i| i as i64).collect();
+        let kept: Vec<i64> = (start..end).filter(|&i| padding != Some(host[i])).map(|i| i as i64).collect();
         if kept.is_empty() {
             bags.push(Tensor::zeros([width]));
             continue;

@@ -87,6 +87,13 @@ pub const TABLE: Table = &[
     }),
     ("nn.functional.batch_norm", |a| {
         let x = a.tensor(0, "input")?;
+        if x.numel() == 0 && x.rank() < 2 {
+            // PyTorch hands an empty input through before it looks for channels.
+            (1..8).for_each(|i| {
+                let _ = a.get(i, ["", "", "", "", "", "training", "momentum", "eps"][i]);
+            });
+            return Ok(vec![x]);
+        }
         let (mean, var) = (a.tensor_opt(1, "running_mean")?, a.tensor_opt(2, "running_var")?);
         let (w, b) = (a.tensor_opt(3, "weight")?, a.tensor_opt(4, "bias")?);
         let (training, eps) = (a.bool_or(5, "training", false)?, a.float_or(7, "eps", 1e-5)?);

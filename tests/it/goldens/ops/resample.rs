@@ -78,7 +78,9 @@ fn resize(x: &Tensor, size: Option<Vec<usize>>, scale: Option<Vec<f64>>, again: 
         };
         let pick = |index: Vec<i64>| t.index_select(i + 2, &Tensor::from_vec(index, [m]));
         let clamp = |v: i64| v.clamp(0, n as i64 - 1);
-        let centre = |o: usize| if align { if m > 1 { o as f32 * (n - 1) as f32 / (m - 1) as f32 } else { 0.0 } } else { (o as f32 + 0.5) * ratio - 0.5 };
+        let centre = |o: usize| {
+            if align { if m > 1 { o as f32 * (n - 1) as f32 / (m - 1) as f32 } else { 0.0 } } else { (o as f32 + 0.5) * ratio - 0.5 }
+        };
         let along = |w: Vec<f32>| {
             let mut shape = vec![1; x.rank()];
             shape[i + 2] = m;

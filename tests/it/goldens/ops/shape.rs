@@ -3,8 +3,8 @@
 use super::{Table, axis_of};
 use crate::goldens::args::{Args, R};
 use crate::goldens::case::Arg;
-use lazuli::tensor::PadMode;
 use lazuli::Tensor;
+use lazuli::tensor::PadMode;
 
 macro_rules! one {
     (|$a:ident, $x:ident| $body:expr) => {
@@ -29,10 +29,13 @@ pub const TABLE: Table = &[
     ("T", one!(|_a, x| x.t())),
     ("mT", one!(|_a, x| x.mt())),
     ("movedim", one!(|a, x| x.movedim(a.ints(1, "source")?, a.ints(2, "destination")?))),
-    ("squeeze", one!(|a, x| match a.ints_opt(1, "dim")? {
-        None => x.squeeze(),
-        Some(d) => x.squeeze_axis(d),
-    })),
+    (
+        "squeeze",
+        one!(|a, x| match a.ints_opt(1, "dim")? {
+            None => x.squeeze(),
+            Some(d) => x.squeeze_axis(d),
+        }),
+    ),
     ("unsqueeze", one!(|a, x| x.unsqueeze(a.int(1, "dim")?))),
     ("expand", one!(|a, x| x.expand(a.ints(1, "size")?))),
     ("expand_as", one!(|a, x| x.broadcast_to(a.tensor(1, "other")?.shape()))),

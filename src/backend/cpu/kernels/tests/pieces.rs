@@ -292,7 +292,7 @@ fn random_bits() {
         for n in [1usize, 3, 4, 31, 32, 64, 129] {
             let mut out = vec![7u32; n + 1];
             // SAFETY: room for n elements.
-            unsafe { philox::philox_fill(out.as_mut_ptr(), key, offset, n) };
+            unsafe { philox::philox_fill(out.as_mut_ptr(), key, 0, offset, n) };
             for (i, &x) in out[..n].iter().enumerate() {
                 let at = offset + i as u64;
                 assert_eq!(x, philox::philox(key, at / 4)[(at % 4) as usize]);
