@@ -91,7 +91,7 @@ impl Tensor {
             return self.flatten_all().slice_axis(0, 0, 0, 1).reshape_shape(index.shape());
         }
         or_poison!(self.along("gather", a, index));
-        let Some(a) = a else { return self.flatten_all().gather_rows(0, index) };
+        let Some(a) = a else { return self.flatten_all().gather_rows(0, &index.wrap_negative(1)) };
         let mut spec = whole(self.shape());
         for i in (0..self.rank()).filter(|&i| i != a) {
             spec.end[i] = index.shape()[i];
