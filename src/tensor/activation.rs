@@ -151,7 +151,7 @@ impl Tensor {
             }
             shape[1] = n;
         }
-        self.leaky_relu(&slope.reshape_shape(&shape))
+        self.leaky_relu(slope.reshape_shape(&shape))
     }
 
     /// `(x + 3) / 6` limited to `0..=1`.
@@ -186,7 +186,7 @@ impl Tensor {
         pass_poison!(self);
         let axis = or_poison!(self.axis_required(axis.into(), "glu"));
         let n = self.shape()[axis];
-        if n % 2 != 0 {
+        if !n.is_multiple_of(2) {
             slip_now!(Shape, "glu: axis {axis} of shape {} has an odd extent", self.shape());
         }
         self.slice_axis(axis, 0, n / 2, 1) * self.slice_axis(axis, n / 2, n, 1).sigmoid()

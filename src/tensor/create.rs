@@ -132,7 +132,7 @@ impl Tensor {
     #[track_caller]
     pub fn eye_rect(rows: usize, columns: usize) -> Tensor {
         let shape = Shape::new(&[rows, columns]);
-        Tensor::iota_shape(&shape, 0, DType::I64).eq(&Tensor::iota_shape(&shape, 1, DType::I64)).cast(DType::F32)
+        Tensor::iota_shape(&shape, 0, DType::I64).eq(Tensor::iota_shape(&shape, 1, DType::I64)).cast(DType::F32)
     }
 
     /// Ones at and below the `k`-th diagonal (0 is the main one, positive above it), F32 `[rows, columns]`.

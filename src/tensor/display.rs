@@ -37,7 +37,7 @@ impl Form {
             return Form::Whole;
         }
         let whole = finite().all(|v| v.fract() == 0.0);
-        if hi / lo > 1e3 && (!whole || hi > 1e8) || hi > 1e8 || (!whole && lo < 1e-4) {
+        if hi > 1e8 || (!whole && (hi / lo > 1e3 || lo < 1e-4)) {
             Form::Exponent
         } else if whole {
             Form::Whole

@@ -248,7 +248,6 @@ impl Tensor {
 
     /// `-self`.
     #[track_caller]
-    #[expect(clippy::should_implement_trait, reason = "the operator is there too; this is the name in method chains, as in PyTorch")]
     pub fn neg(&self) -> Tensor {
         self.unary(Unary::Neg)
     }
@@ -288,7 +287,7 @@ impl Tensor {
             // As Python: from the exact remainder, so that the quotient is not one off near an integer.
             let m = a.binary(Binary::Rem, rhs.clone(), Meet::Promote);
             let q = (&a - &m) / rhs.clone();
-            let step = m.ne(LitInt(0)).bitwise_and(&m.lt(LitInt(0)).bitwise_xor(&zero_like_below(&rhs, &m)));
+            let step = m.ne(LitInt(0)).bitwise_and(m.lt(LitInt(0)).bitwise_xor(zero_like_below(&rhs, &m)));
             let q = Tensor::select_as("floor_divide", &step, &(&q - Lit(1.0)).operand(), &q.operand(), d).round();
             let plain = &a / rhs.clone();
             let zero = is_zero(&rhs, &m);
@@ -299,7 +298,7 @@ impl Tensor {
             return q;
         }
         let m = a.binary(Binary::Rem, rhs.clone(), Meet::Promote);
-        let step = m.ne(LitInt(0)).bitwise_and(&m.lt(LitInt(0)).bitwise_xor(&zero_like_below(&rhs, &m)));
+        let step = m.ne(LitInt(0)).bitwise_and(m.lt(LitInt(0)).bitwise_xor(zero_like_below(&rhs, &m)));
         Tensor::select_as("floor_divide", &step, &(&q - LitInt(1)).operand(), &q.operand(), d)
     }
 
@@ -351,12 +350,12 @@ impl Tensor {
         let d = float_dtype(self.promote_with(rhs));
         let (x, y) = (self.cast(d), rhs.cast(d));
         // Scaled by the larger one, which does not take part in the derivative.
-        let m = x.abs().maximum(&y.abs()).detach();
-        let usable = m.gt(Lit(0.0)).bitwise_and(&m.isfinite());
+        let m = x.abs().maximum(y.abs()).detach();
+        let usable = m.gt(Lit(0.0)).bitwise_and(m.isfinite());
         let s = m.keep_where(&usable, 1.0);
         let (u, v) = (&x / &s, &y / &s);
         let r = (u.square() + v.square()).sqrt() * s;
-        r.replace(&x.isinf().bitwise_or(&y.isinf()), f64::INFINITY)
+        r.replace(&x.isinf().bitwise_or(y.isinf()), f64::INFINITY)
     }
 
     /// The magnitude of `self` with the sign of `rhs` (its sign bit; that of a NaN counts as positive).
@@ -372,7 +371,7 @@ impl Tensor {
         let sign = rhs.to_tensor(if rhs.dtype().is_float() && rhs.tensor().is_some() { rhs.dtype() } else { d }).detach();
         pass_poison!(sign);
         // A negative zero shows only in its reciprocal.
-        let minus_zero = sign.eq(Lit(0.0)).bitwise_and(&sign.reciprocal().lt(Lit(0.0)));
+        let minus_zero = sign.eq(Lit(0.0)).bitwise_and(sign.reciprocal().lt(Lit(0.0)));
         let negative = sign.lt(Lit(0.0)).bitwise_or(&minus_zero);
         let a = self.cast(d).abs();
         Tensor::select_as("copysign", &negative, &a.neg_of().operand(), &a.operand(), d)
@@ -387,9 +386,9 @@ impl Tensor {
         let t = &a - &b;
         let below = t.lt(Lit(0.0));
         // The same branch for both terms, so that the derivative is right at a tie.
-        let far = Tensor::where_(&below, &t, &t.neg_of()).exp().log1p();
+        let far = Tensor::where_(&below, &t, t.neg_of()).exp().log1p();
         let sum = Tensor::where_(&below, &b, &a) + far;
-        let same_infinity = a.eq(&b).bitwise_and(&a.isinf());
+        let same_infinity = a.eq(&b).bitwise_and(a.isinf());
         Tensor::where_(&same_infinity, &a, &sum)
     }
 
@@ -508,7 +507,7 @@ impl Tensor {
             return a.eq(&b);
         }
         let near = (&a - &b).abs().le(b.abs() * Lit(rtol) + Lit(atol));
-        a.eq(&b).bitwise_or(&near.bitwise_and(&b.isfinite()))
+        a.eq(&b).bitwise_or(near.bitwise_and(b.isfinite()))
     }
 
     /// Shapes broadcast together, each tensor stretched to the result.

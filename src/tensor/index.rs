@@ -354,7 +354,8 @@ impl Tensor {
         integer(op, index)?;
         let fits = self.rank() == index.rank() && (0..self.rank()).all(|i| Some(i) == axis || index.shape()[i] <= self.shape()[i]);
         // As PyTorch, a 0-d tensor counts as one element.
-        if !fits && !(self.rank() == 0 && index.numel() == 1 && index.rank() <= 1) {
+        let one = self.rank() == 0 && index.numel() == 1 && index.rank() <= 1;
+        if !(fits || one) {
             bail!(
                 Shape,
                 "{op}: indices of shape {} do not fit shape {}: as many axes, and no longer except along the axis",

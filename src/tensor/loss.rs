@@ -338,7 +338,7 @@ impl Tensor {
         let count = self.shape()[axis];
         let t = target.cast(DType::I64);
         let wanted = t.reshape_shape(&self.shape().keepdim(&[axis]));
-        let hit = wanted.broadcast_shape(self.shape()).eq(&self.iota_along(axis));
+        let hit = wanted.broadcast_shape(self.shape()).eq(self.iota_along(axis));
         let counted = o.ignore_index.map(|i| t.ne(LitInt(i)));
         let count_in = |x: Tensor| match &counted {
             Some(c) => x.keep_where(c, 0.0),

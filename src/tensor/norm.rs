@@ -118,7 +118,7 @@ impl Tensor {
     pub fn group_norm(&self, groups: usize, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Tensor {
         let x = self.to_float();
         pass_poison!(x);
-        if x.rank() < 2 || groups == 0 || x.shape()[1] % groups != 0 {
+        if x.rank() < 2 || groups == 0 || !x.shape()[1].is_multiple_of(groups) {
             slip_now!(Shape, "group_norm: shape {} does not divide into {groups} groups of channels (axis 1)", x.shape());
         }
         let (w, b) = or_poison!(x.affine(weight, bias, "group_norm"));

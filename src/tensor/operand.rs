@@ -298,7 +298,7 @@ impl Tensor {
             Tensor::record_inputs(Op::Compare(op), Inputs::from_buf([x.clone(), zero.clone()]), DType::Bool, shape.clone())
         };
         let ri = Input::Node(r.0.clone());
-        let differ = cmp(Compare::Lt, &ri).binary(Binary::Xor, &cmp(Compare::Lt, &b), Meet::Promote);
+        let differ = cmp(Compare::Lt, &ri).binary(Binary::Xor, cmp(Compare::Lt, &b), Meet::Promote);
         let fix = cmp(Compare::Ne, &ri).binary(Binary::And, &differ, Meet::Promote);
         let moved = Tensor::record_inputs(Op::Binary(Binary::Add), Inputs::from_buf([ri, b]), d, shape.clone());
         Tensor::record_typed(Op::Select, &[&fix, &moved, &r], d, shape)

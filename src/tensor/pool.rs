@@ -290,7 +290,7 @@ impl Tensor {
                 Some(b) if !max => b + tap,
                 Some(b) => {
                     let wins = tap.gt(&b);
-                    let wins = if tap.dtype().is_float() { wins.bitwise_or(&tap.isnan()) } else { wins };
+                    let wins = if tap.dtype().is_float() { wins.bitwise_or(tap.isnan()) } else { wins };
                     Tensor::where_(&wins, &tap, &b)
                 }
             });

@@ -108,7 +108,7 @@ impl Source<'_> {
                 slip_now!(Argument, "randint: the range {low}..{high} has more than 2^63 numbers");
             }
             let [a, b] = self.two(shape);
-            let wide = (a.cast(DType::I64) << LitInt(31)).bitwise_xor(&b.cast(DType::I64));
+            let wide = (a.cast(DType::I64) << LitInt(31)).bitwise_xor(b.cast(DType::I64));
             wide.fmod(span as i64)
         };
         value + low

@@ -368,7 +368,7 @@ impl Tensor {
         }
         let a = axis.resolve(self.rank(), op).unwrap_or(0);
         // The last place up to here at which an element set the record (or was NaN).
-        let record = self.eq(&running).bitwise_or(&self.isnan());
+        let record = self.eq(&running).bitwise_or(self.isnan());
         let place = self.iota_along(a).broadcast_shape(self.shape()).keep_where(&record, 0.0);
         let index = place.cumulative(Reduce::Max, axis, op);
         (self.gather_axis(a, &index), index)

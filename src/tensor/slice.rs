@@ -310,9 +310,9 @@ impl Tensor {
             v = v.spread(a, step);
             v = v.pad_axis(a, start, n - start - v.shape()[a], Scalar::Int(0));
             let i = self.iota_along(a);
-            let mut here = i.ge(LitInt(start as i64)).bitwise_and(&i.lt(LitInt(end as i64)));
+            let mut here = i.ge(LitInt(start as i64)).bitwise_and(i.lt(LitInt(end as i64)));
             if step > 1 {
-                here = here.bitwise_and(&(i - LitInt(start as i64)).fmod(LitInt(step as i64)).eq(LitInt(0)));
+                here = here.bitwise_and((i - LitInt(start as i64)).fmod(LitInt(step as i64)).eq(LitInt(0)));
             }
             mask = Some(match mask {
                 Some(m) => m.bitwise_and(&here),

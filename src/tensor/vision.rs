@@ -44,7 +44,7 @@ impl Tensor {
             return self.clone();
         }
         if mode == Interpolate::Nearest {
-            if m % n == 0 {
+            if m.is_multiple_of(n) {
                 return self.repeat_interleave(m / n, axis);
             }
             // floor(i n / m), in integers.

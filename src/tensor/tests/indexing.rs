@@ -1,3 +1,5 @@
+#![allow(clippy::reversed_empty_ranges, reason = "an index expression walks backwards, as in NumPy")]
+
 use super::*;
 use crate::{DType, NewAxis, ScatterReduce, s, tensor};
 
@@ -7,7 +9,10 @@ fn basic_items() {
     let at = |i: i64, j: i64, k: i64| i * 30 + j * 6 + k;
     let y = x.slice(s![1, 0..3, ..;2]);
     assert_eq!(*y.shape(), [3, 3]);
-    assert_eq!(ints(&y), [at(1, 0, 0), at(1, 0, 2), at(1, 0, 4), at(1, 1, 0), at(1, 1, 2), at(1, 1, 4), at(1, 2, 0), at(1, 2, 2), at(1, 2, 4)]);
+    assert_eq!(
+        ints(&y),
+        [at(1, 0, 0), at(1, 0, 2), at(1, 0, 4), at(1, 1, 0), at(1, 1, 2), at(1, 1, 4), at(1, 2, 0), at(1, 2, 2), at(1, 2, 4)]
+    );
     assert_eq!(ints(&x.slice(s![-1, -1, -2..])), [at(3, 4, 4), at(3, 4, 5)]);
     assert_eq!(ints(&x.slice(s![0, 0, ..=2])), [0, 1, 2]);
     assert_eq!(ints(&x.slice(s![0, 0, ..=-1])), [0, 1, 2, 3, 4, 5]);
