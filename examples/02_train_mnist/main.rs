@@ -10,7 +10,7 @@ use lazuli::data::{Dataset, Mnist};
 use lazuli::models::{Cnn, Mlp};
 use lazuli::optim::Adam;
 use lazuli::prelude::*;
-use show::{Progress, Report};
+use show::{Progress, Report, say};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(Some(args)) => args,
         Ok(None) => {
-            println!("{}", args::HELP);
+            say!("{}", args::HELP);
             return ExitCode::SUCCESS;
         }
         Err(message) => {
@@ -57,8 +57,8 @@ fn run(args: &Args) -> Result<()> {
     let data = Mnist::load(&args.data)?;
     let &[_, height, width] = &data.train.input_shape()[..] else { unreachable!("images have a height and a width") };
     let classes = data.classes()?;
-    println!("device  {}", args.device.describe());
-    println!(
+    say!("device  {}", args.device.describe());
+    say!(
         "data    {} training and {} test images of {height}x{width}, {classes} classes: {}",
         data.train.len(),
         data.test.len(),
@@ -73,9 +73,9 @@ fn run(args: &Args) -> Result<()> {
 fn train<M: Classifier>(args: &Args, data: &Mnist, mut model: M) -> Result<()> {
     if let Some(path) = &args.load {
         model = lazuli::safetensors::load_into(path, &model)?;
-        println!("loaded  {}", path.display());
+        say!("loaded  {}", path.display());
     }
-    println!(
+    say!(
         "model   {}, {} parameters; batches of {}, learning rate {}, seed {}\n",
         args.model,
         count(&model),
@@ -105,15 +105,15 @@ fn train<M: Classifier>(args: &Args, data: &Mnist, mut model: M) -> Result<()> {
         let accuracy = accuracy(&predict(&model, &data.test)?, &labels(&data.test)?);
         progress.finish(loss_sum / seen.max(1) as f64, accuracy, seen as f64 / seconds);
     }
-    println!();
+    say!();
     report.print();
     let (guess, truth) = (predict(&model, &data.test)?, labels(&data.test)?);
     show::confusion(&guess, &truth, data.classes()?);
     show::misread(&data.test, &guess, &truth)?;
-    println!("\ntest accuracy {:.2} %", 100.0 * accuracy(&guess, &truth));
+    say!("\ntest accuracy {:.2} %", 100.0 * accuracy(&guess, &truth));
     if let Some(path) = &args.save {
         lazuli::safetensors::save(path, &model)?;
-        println!("saved to {}", path.display());
+        say!("saved to {}", path.display());
     }
     Ok(())
 }

@@ -5,6 +5,20 @@ use lazuli::{Result, Stats};
 use std::io::{IsTerminal, Write, stdout};
 use std::time::{Duration, Instant};
 
+/// Prints a line. If whoever read the output has gone (`| head`), so does the program.
+pub fn line(text: std::fmt::Arguments<'_>) {
+    if writeln!(stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// [`line`], as `println!`.
+macro_rules! say {
+    () => { $crate::show::line(format_args!("")) };
+    ($($t:tt)*) => { $crate::show::line(format_args!($($t)*)) };
+}
+pub(crate) use say;
+
 /// The line of the epoch under way, then the epoch's row.
 pub struct Progress {
     epoch: u64,
@@ -18,7 +32,7 @@ pub struct Progress {
 impl Progress {
     pub fn new(epoch: u64, batches: usize) -> Progress {
         if epoch == 1 {
-            println!("epoch   train loss   test accuracy     images/s");
+            say!("epoch   train loss   test accuracy     images/s");
         }
         Progress { epoch, batches, done: 0, start: Instant::now(), drawn: None, live: stdout().is_terminal() }
     }
@@ -36,7 +50,7 @@ impl Progress {
         let bar = "━".repeat(filled) + &"─".repeat(WIDTH - filled);
         let speed = images as f64 / self.start.elapsed().as_secs_f64();
         print!("\r{:5}   {loss:10.4}   {bar} {:3} %  {speed:.0} images/s ", self.epoch, 100 * self.done / self.batches);
-        // A terminal that went away is noticed by the next println.
+        // A terminal that went away is noticed by the next line.
         let _ = stdout().flush();
     }
 
@@ -45,7 +59,7 @@ impl Progress {
         if self.live {
             print!("\r\x1b[K");
         }
-        println!("{:5}   {loss:10.4}   {:11.2} %   {:>10}", self.epoch, 100.0 * accuracy, grouped(speed));
+        say!("{:5}   {loss:10.4}   {:11.2} %   {:>10}", self.epoch, 100.0 * accuracy, grouped(speed));
     }
 }
 
@@ -69,12 +83,12 @@ impl Report {
 
     pub fn print(&self) {
         let now = lazuli::stats();
-        println!("steps   {} in {:.1} s, tests included", self.steps, self.start.elapsed().as_secs_f64());
+        say!("steps   {} in {:.1} s, tests included", self.steps, self.start.elapsed().as_secs_f64());
         if let Some((kernels, compiles)) = self.last {
-            println!("engine  {kernels} kernels per step; {} compiled in all, {compiles} of them in the last step", now.compiles);
+            say!("engine  {kernels} kernels per step; {} compiled in all, {compiles} of them in the last step", now.compiles);
         }
-        println!("plans   {} reused, {} made", now.plan_hits, now.plan_misses);
-        println!("memory  {:.1} MB at the peak", now.bytes_peak as f64 / 1e6);
+        say!("plans   {} reused, {} made", now.plan_hits, now.plan_misses);
+        say!("memory  {:.1} MB at the peak", now.bytes_peak as f64 / 1e6);
     }
 }
 
@@ -83,7 +97,7 @@ fn grouped(x: f64) -> String {
     let digits = format!("{x:.0}");
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);
@@ -97,13 +111,13 @@ pub fn confusion(guess: &[i64], truth: &[i64], classes: usize) {
     for (&g, &t) in guess.iter().zip(truth) {
         table[t as usize][g as usize] += 1;
     }
-    println!("\nrows: what it is; columns: what it was read as (. is 0)");
+    say!("\nrows: what it is; columns: what it was read as (. is 0)");
     let head: String = (0..classes).map(|c| format!("{c:5}")).collect();
-    println!("     {head}   right");
+    say!("     {head}   right");
     for (t, row) in table.iter().enumerate() {
         let cells: String = row.iter().map(|&n| if n == 0 { "    .".into() } else { format!("{n:5}") }).collect();
         let all: usize = row.iter().sum();
-        println!("{t:5}{cells}   {:3.0} %", 100.0 * row[t] as f64 / all.max(1) as f64);
+        say!("{t:5}{cells}   {:3.0} %", 100.0 * row[t] as f64 / all.max(1) as f64);
     }
 }
 
@@ -111,14 +125,14 @@ pub fn confusion(guess: &[i64], truth: &[i64], classes: usize) {
 pub fn misread(data: &Dataset, guess: &[i64], truth: &[i64]) -> Result<()> {
     let wrong: Vec<usize> = (0..truth.len()).filter(|&i| guess[i] != truth[i]).take(3).collect();
     if wrong.is_empty() {
-        println!("\nall test images were read correctly");
+        say!("\nall test images were read correctly");
         return Ok(());
     }
     let images = data.get(&wrong)?.0;
     let (height, width) = (images.shape()[1], images.shape()[2]);
     let pixels: Vec<f32> = images.to_vec()?;
     let captions: String = wrong.iter().map(|&i| format!("{:width$}  ", format!("a {} read as {}", truth[i], guess[i]))).collect();
-    println!("\n{}", captions.trim_end());
+    say!("\n{}", captions.trim_end());
     // Two rows of pixels to a line of text, which is about twice as high as wide.
     for row in (0..height).step_by(2) {
         let mut line = String::new();
@@ -132,7 +146,7 @@ pub fn misread(data: &Dataset, guess: &[i64], truth: &[i64]) -> Result<()> {
             }));
             line.push_str("  ");
         }
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
     Ok(())
 }

@@ -169,7 +169,7 @@ impl Dims {
         let known = self.0.iter().filter(|&&d| d >= 0).fold(1usize, |n, &d| n.saturating_mul(d as usize));
         let n = from.numel();
         let free = if self.0.contains(&-1) {
-            if known == 0 || n % known != 0 {
+            if known == 0 || !n.is_multiple_of(known) {
                 bail!(Shape, "reshape: {n} elements of shape {from} do not divide into {}", show());
             }
             n / known

@@ -79,8 +79,8 @@ impl Captured {
                 stack.extend(&self.trace[v].args);
             }
         }
-        for i in 0..n {
-            if needed[i] && self.known[i].is_none() {
+        for (i, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
+            if self.known[i].is_none() {
                 self.known[i] = Some(self.record_one(ValueId::new(i), site));
             }
         }

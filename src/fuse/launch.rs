@@ -1,23 +1,23 @@
-//! Launches: equal kernels over different buffers, as an optimiser's update of every parameter is, become one.
+//! Launches: equal kernels over different buffers, as an optimiser's update of every parameter is, become one; kernels of a single
+//! element ride along.
 
 use super::lower::Lowered;
 use crate::loops::{Access, Archetype, ExprKind, Index, Kernel, LoopAxis};
-use crate::trace::{Trace, ValueId};
+use crate::trace::ValueId;
 use std::collections::HashSet;
 
-/// Kernels of one class that run together.
+/// Kernels that run together: of one class, and perhaps some of a single element.
 pub struct FusedLaunch {
     /// One or more kernels, independent of each other.
     pub instances: Vec<Lowered>,
 }
 
 /// Groups equal kernels whose results nobody else in the plan reads; they run last.
-pub fn launches(kernels: Vec<Lowered>, t: &Trace) -> Vec<FusedLaunch> {
+pub fn launches(kernels: Vec<Lowered>) -> Vec<FusedLaunch> {
     let read: HashSet<ValueId> = kernels
         .iter()
         .flat_map(|k| k.args.iter().zip(&k.kernel.args).filter(|(_, a)| a.access != Access::Write).map(|(&v, _)| v))
         .collect();
-    let _ = t;
     let mut out: Vec<FusedLaunch> = Vec::new();
     let mut last: Vec<FusedLaunch> = Vec::new();
     for mut k in kernels {
@@ -30,6 +30,13 @@ pub fn launches(kernels: Vec<Lowered>, t: &Trace) -> Vec<FusedLaunch> {
             Some(l) => l.instances.push(k),
             None => last.push(FusedLaunch { instances: vec![k] }),
         }
+    }
+    // A single number (a step count, say) rides along instead of costing a launch of its own.
+    let single = |l: &FusedLaunch| l.instances.len() == 1 && l.instances[0].kernel.axes[0].extent == 1;
+    let (riders, mut last): (Vec<_>, Vec<_>) = last.into_iter().partition(single);
+    match last.first_mut() {
+        Some(l) => l.instances.extend(riders.into_iter().flat_map(|r| r.instances)),
+        None => last = riders,
     }
     out.extend(last);
     out

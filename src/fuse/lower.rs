@@ -36,6 +36,8 @@ struct Env {
 }
 
 type EnvId = u32;
+/// A value at a point.
+type Place = (ValueId, EnvId);
 
 struct Lowering<'a> {
     t: &'a Trace,
@@ -170,7 +172,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// The operands `v` needs, with where, as far as they are known; `Err` means an index operand must come first.
-    fn needs(&mut self, v: ValueId, e: EnvId) -> Result<SmallVec<[(ValueId, EnvId); 4]>, (ValueId, EnvId)> {
+    fn needs(&mut self, v: ValueId, e: EnvId) -> Result<SmallVec<[Place; 4]>, Place> {
         let inst = &self.t[v];
         let env = self.envs[e as usize].clone();
         let mut out = SmallVec::new();

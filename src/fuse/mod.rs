@@ -57,7 +57,7 @@ pub fn fuse(simplified: &Trace, fusing: bool) -> Result<Fused> {
         kernels.push(lowered);
     }
     let outputs = trace.outputs.iter().map(|&o| cost::base_of(&trace, o).0).collect();
-    let launches = launch::launches(kernels, &trace);
+    let launches = launch::launches(kernels);
     Ok(Fused { trace, launches, outputs, refusals: grouping.refusals })
 }
 

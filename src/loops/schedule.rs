@@ -51,7 +51,7 @@ pub struct Instance {
 /// One launch: usually one instance; several where the same kernel runs over many buffers (grouped optimiser updates).
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// Kernels of one class, independent of each other.
+    /// Kernels of one class and perhaps some of a single element, all independent of each other.
     pub instances: Vec<Instance>,
 }
 

@@ -61,7 +61,7 @@ impl Conv2d {
         let s = self.weight.shape();
         let (inputs, outputs) = (s[1] * self.groups, s[0]);
         assert!(
-            groups > 0 && inputs % groups == 0 && outputs % groups == 0,
+            groups > 0 && inputs.is_multiple_of(groups) && outputs.is_multiple_of(groups),
             "{inputs} input and {outputs} output channels do not divide into {groups} groups"
         );
         let Conv2d { weight, mut bias, .. } = Conv2d::grouped(inputs, outputs, [s[2], s[3]], groups);

@@ -200,7 +200,7 @@ impl GroupNorm {
     /// If the channels do not divide into groups.
     #[track_caller]
     pub fn new(groups: usize, channels: usize) -> GroupNorm {
-        assert!(groups > 0 && channels % groups == 0, "{channels} channels do not divide into {groups} groups");
+        assert!(groups > 0 && channels.is_multiple_of(groups), "{channels} channels do not divide into {groups} groups");
         GroupNorm { weight: init::ones([channels]), bias: init::zeros([channels]), groups, eps: 1e-5 }
     }
 

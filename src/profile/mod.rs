@@ -1,6 +1,6 @@
 //! Measuring: what a program or a machine does with its time.
 //!
-//! [`bench`] holds the benchmark cases and the rules by which they are timed; the command-line tool runs them. [`explain_text`] shows
+//! [`mod@bench`] holds the benchmark cases and the rules by which they are timed; the command-line tool runs them. [`explain_text`] shows
 //! what becomes of a trace written as text. Nothing here is needed to compute with tensors.
 
 pub mod bench;

@@ -178,7 +178,7 @@ impl Tensor {
         Tensor::or_slip(copied.map_err(|e| err!(Device, "to_device({device}): {}", e.message())))
     }
 
-    /// From nested arrays: see [`tensor!`](crate::tensor).
+    /// From nested arrays: see [`tensor!`](macro@crate::tensor).
     #[track_caller]
     pub fn from_literal<L: Literal>(literal: L) -> Tensor {
         let mut shape = Vec::new();
@@ -200,7 +200,7 @@ impl Tensor {
     }
 }
 
-/// What [`tensor!`](crate::tensor) accepts: numbers and nested arrays of them.
+/// What [`tensor!`](macro@crate::tensor) accepts: numbers and nested arrays of them.
 pub trait Literal {
     /// The dtype of the tensor: F32 for floats, I64 for integers, Bool.
     const DTYPE: DType;

@@ -287,7 +287,7 @@ pub fn conv_shape(spec: &ConvSpec, x: &Shape, w: &Shape) -> Result<Shape> {
         bail!(Shape, "conv: input {x} and kernel {w} must both have {} axes for {n} spatial ones", n + 2);
     }
     let g = spec.groups;
-    if g == 0 || x[1] % g != 0 || w[0] % g != 0 || w[1] * g != x[1] {
+    if g == 0 || !x[1].is_multiple_of(g) || !w[0].is_multiple_of(g) || w[1] * g != x[1] {
         bail!(Shape, "conv: input {x}, kernel {w}, {g} groups: the kernel wants {} input channels in all", w[1] * g);
     }
     let mut out = Shape::new(&[x[0], w[0]]);

@@ -61,7 +61,8 @@ unsafe fn segments(w: &Walk, cur: *const i64, dynamic: i64, v: usize, n: usize, 
     let first = w.element as usize;
     let mut at = 0;
     loop {
-        let m = (inner.extent - coords[rank - 1]).min(n - at);
+        // What is computed once per row has one lane, also where the row has none.
+        let m = (inner.extent.max(1) - coords[rank - 1]).min(n - at);
         let mut inside = (0, m);
         for b in first..lines {
             let (lo, hi) = w.limits[b - first];

@@ -71,7 +71,7 @@ fn tanh<const FMA: bool>(x: f32) -> f32 {
         p = fma::<FMA>(p, s, c);
     }
     let mut q = 1.198_258_4e-6f32;
-    for c in [1.185_347_1e-4f32, 2.268_434_6e-3, 4.893_525_2e-3] {
+    for c in [1.185_347_1e-4f32, 2.268_434_6e-3, 4.893_525e-3] {
         q = fma::<FMA>(q, s, c);
     }
     x * p / q

@@ -22,8 +22,8 @@ pub fn cases() -> Vec<Case> {
             Ok(Box::new(move || {
                 let mut y = x.clone();
                 for _ in 0..500 {
-                    y = y * 1.0001;
-                    y = y + 0.0001;
+                    y *= 1.0001;
+                    y += 0.0001;
                 }
                 Produced::of([y])
             }))

@@ -30,7 +30,7 @@ pub fn cases() -> Vec<Case> {
                     let x = Tensor::where_(&alive, &zx * &zx - &zy * &zy + &cx, &zx);
                     zy = Tensor::where_(&alive, &zx * 2.0 * &zy + &cy, &zy);
                     zx = x;
-                    count = count + &alive;
+                    count += &alive;
                 }
                 Produced::of([count])
             }))

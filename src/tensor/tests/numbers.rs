@@ -52,7 +52,7 @@ fn elementwise_values() {
     near(&tensor![1., -2.].copysign(&tensor![-0., 1.]), &[-1., 2.], 0.0);
     near(&tensor![0., f32::INFINITY].logaddexp(&tensor![0., f32::INFINITY]), &[std::f32::consts::LN_2, f32::INFINITY], 1e-6);
     near(&tensor![-0.5, 1e-4, 30.].asinh(), &[-0.481_211_84, 1e-4, 4.094_622], 1e-6);
-    near(&tensor![1., 2., 1e6].acosh(), &[0., 1.316_957_9, 14.508_658], 1e-5);
+    near(&tensor![1., 2., 1e6].acosh(), &[0., 1.316_958, 14.508_658], 1e-5);
     near(&tensor![0.5].atanh(), &[0.549_306_15], 1e-6);
     near(&tensor![-200., 0., 200.].sigmoid(), &[0., 0.5, 1.], 0.0);
     near(&tensor![f32::NAN, f32::INFINITY].nan_to_num(), &[0., f32::MAX], 0.0);

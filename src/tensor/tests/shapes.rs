@@ -116,7 +116,7 @@ fn empty_and_0d() {
     assert_eq!(*e.softmax(-1).shape(), [0, 3]);
     assert_eq!(*e.max(1).shape(), [0]);
     assert_eq!(slip(|| e.max(0)).0, ErrorKind::Shape);
-    assert_eq!(e.any(..).item::<bool>().unwrap(), false);
+    assert!(!e.any(..).item::<bool>().unwrap());
     assert_eq!(e.all(0).to_vec::<bool>().unwrap(), [true; 3]);
     assert_eq!(floats(&e.logsumexp(0)), [f32::NEG_INFINITY; 3]);
     let x = Tensor::full([], 2.0);

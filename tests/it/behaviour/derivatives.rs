@@ -29,7 +29,7 @@ fn a_power_built_by_a_loop() {
     let f = |x: &Tensor| {
         let mut p = x.clone();
         for _ in 1..6 {
-            p = p * x;
+            p *= x;
         }
         p
     };

@@ -107,7 +107,7 @@ fn a_million_ops_fit_a_small_stack() {
     let run = || {
         let mut x = vector(&[0.0; 4]);
         for _ in 0..1_000_000 {
-            x = x + 1.0;
+            x += 1.0;
         }
         assert_eq!(read(&x), [1e6; 4]);
         drop(x);
@@ -117,7 +117,7 @@ fn a_million_ops_fit_a_small_stack() {
             |y: &Tensor| {
                 let mut z = y.clone();
                 for _ in 0..20_000 {
-                    z = z * 1.0001;
+                    z *= 1.0001;
                 }
                 z
             },

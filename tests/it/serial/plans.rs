@@ -143,7 +143,7 @@ alone! {
     fn a_closed_loop_is_flushed_by_itself() {
         let mut x = Tensor::from_vec(vec![0f32; 8], [8]);
         for _ in 0..50_000 {
-            x = x + 1.0;
+            x += 1.0;
         }
         assert_eq!(x.to_vec::<f32>().unwrap(), [50_000.0; 8]);
         assert!(stats().flushes > 0);

@@ -220,7 +220,7 @@ fn embedding_bag(a: &Args) -> R {
         let at = Tensor::from_vec(kept, [n]);
         let mut rows = w.embedding(&ids.reshape([-1]).index_select(0, &at));
         if let Some(s) = &weights {
-            rows = rows * s.index_select(0, &at).unsqueeze(-1);
+            rows *= s.index_select(0, &at).unsqueeze(-1);
         }
         bags.push(match mode {
             "sum" => rows.sum(0),
