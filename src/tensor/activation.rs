@@ -69,7 +69,7 @@ impl Tensor {
     #[track_caller]
     pub fn gelu(&self) -> Tensor {
         let x = self.to_float();
-        ((&x * Lit(FRAC_1_SQRT_2)).erf() + Lit(1.0)) * &x * Lit(0.5)
+        ((&x * Lit(FRAC_1_SQRT_2)).erf() + Lit(1.0)) * (&x * Lit(0.5))
     }
 
     /// The usual approximation of [`gelu`](Tensor::gelu) by a tanh.
@@ -77,7 +77,7 @@ impl Tensor {
     pub fn gelu_tanh(&self) -> Tensor {
         let x = self.to_float();
         let inner = (x.square() * &x * Lit(0.044715) + &x) * Lit((2.0 / PI).sqrt());
-        (inner.tanh() + Lit(1.0)) * &x * Lit(0.5)
+        (inner.tanh() + Lit(1.0)) * (&x * Lit(0.5))
     }
 
     /// `x * sigmoid(x)`, also called swish.

@@ -56,7 +56,7 @@ impl Tensor {
             if index.numel() != 1 {
                 slip_now!(Shape, "index_select: indices of shape {} for a 0-d tensor, which has one element", index.shape());
             }
-            return self.flatten_all().gather_rows(0, &index.flatten_all()).reshape_shape(self.shape());
+            return self.flatten_all().gather_rows(0, &index.wrap_negative(1).flatten_all()).reshape_shape(self.shape());
         };
         if index.rank() > 1 {
             slip_now!(Shape, "index_select: indices of shape {} have more than one axis: use slice or gather", index.shape());
@@ -91,7 +91,7 @@ impl Tensor {
             return self.flatten_all().slice_axis(0, 0, 0, 1).reshape_shape(index.shape());
         }
         or_poison!(self.along("gather", a, index));
-        let Some(a) = a else { return self.flatten_all().gather_rows(0, index) };
+        let Some(a) = a else { return self.flatten_all().gather_rows(0, &index.wrap_negative(1)) };
         let mut spec = whole(self.shape());
         for i in (0..self.rank()).filter(|&i| i != a) {
             spec.end[i] = index.shape()[i];

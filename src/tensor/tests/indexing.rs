@@ -1,3 +1,5 @@
+#![allow(clippy::reversed_empty_ranges, reason = "an index expression walks backwards, as in NumPy")]
+
 use super::*;
 use crate::{DType, NewAxis, ScatterReduce, s, tensor};
 
@@ -18,7 +20,7 @@ fn basic_items() {
     assert_eq!(*x.slice(s![3..1]).shape(), [0, 5, 6]);
     // A bare `..` is as many axes as are left, perhaps none; several are one each.
     assert_eq!(*x.slice(s![.., 0]).shape(), [4, 5]);
-    assert_eq!(*x.slice(s![.., 0..1, ..;2, 0]).shape(), [4, 1, 3].map(|n| n)[..2].iter().copied().chain([]).collect::<crate::Shape>());
+    assert_eq!(*x.slice(s![.., 0..1, ..;2, 0]).shape(), [1, 3]);
     assert_eq!(*x.slice(s![.., 0, ..]).shape(), [4, 6]);
     assert_eq!(*counting([2, 2]).slice(s![.., 0..1, ..;2]).shape(), [1, 1]);
     assert_eq!(*x.slice(s![NewAxis, 0, .., NewAxis]).shape(), [1, 5, 6, 1]);
