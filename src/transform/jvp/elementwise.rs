@@ -108,8 +108,10 @@ pub(super) fn binary(
             (None, Some(db)) => Some(t.neg(db)),
         },
         Binary::Mul if a == b => {
-            let twice = t.add(a, a);
-            Some(t.mul(da?, twice))
+            // The tangent is doubled, not the value, which may be close to the largest float.
+            let da = da?;
+            let twice = t.add(da, da);
+            Some(t.mul(twice, a))
         }
         Binary::Mul => {
             let p = da.map(|d| t.mul(d, b));
