@@ -223,6 +223,15 @@ impl Scalar {
         }
     }
 
+    /// The value of `dtype` that has these [`bits`](Scalar::bits).
+    pub fn from_bits(bits: u64, dtype: DType) -> Scalar {
+        match dtype.category() {
+            Category::Float => Scalar::Float(f64::from_bits(bits)),
+            Category::Int => Scalar::Int(bits as i64),
+            Category::Bool => Scalar::Bool(bits != 0),
+        }
+    }
+
     /// True if both have the same variant and [`bits`](Scalar::bits).
     pub fn same(self, other: Scalar) -> bool {
         std::mem::discriminant(&self) == std::mem::discriminant(&other) && self.bits() == other.bits()

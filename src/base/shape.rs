@@ -6,8 +6,43 @@ use std::fmt;
 use std::ops::{Deref, RangeFull};
 
 /// The extents of a tensor, outermost first; row-major. A 0-d tensor has none.
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct Shape(SmallVec<[usize; 4]>);
+#[derive(Clone)]
+pub struct Shape(Extents);
+
+/// Axes kept without an allocation.
+const INLINE: usize = 4;
+
+/// Every recorded op copies and compares a shape: few axes are a plain array, not a vector.
+#[derive(Clone)]
+enum Extents {
+    /// `dims[len..]` are 0, so that arrays compare whole.
+    Few { len: u8, dims: [usize; INLINE] },
+    /// More than [`INLINE`] axes.
+    Many(Box<[usize]>),
+}
+
+impl Default for Shape {
+    fn default() -> Shape {
+        Shape(Extents::Few { len: 0, dims: [0; INLINE] })
+    }
+}
+
+impl PartialEq for Shape {
+    fn eq(&self, other: &Shape) -> bool {
+        match (&self.0, &other.0) {
+            (Extents::Few { len: m, dims: a }, Extents::Few { len: n, dims: b }) => m == n && a == b,
+            (Extents::Many(a), Extents::Many(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+impl Eq for Shape {}
+
+impl std::hash::Hash for Shape {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
 
 impl Shape {
     /// The shape of a 0-d tensor.
@@ -17,24 +52,29 @@ impl Shape {
 
     /// From extents.
     pub fn new(dims: &[usize]) -> Shape {
-        Shape(SmallVec::from_slice(dims))
+        if dims.len() > INLINE {
+            return Shape(Extents::Many(dims.into()));
+        }
+        let mut few = [0; INLINE];
+        few[..dims.len()].copy_from_slice(dims);
+        Shape(Extents::Few { len: dims.len() as u8, dims: few })
     }
 
     /// The number of axes.
     pub fn rank(&self) -> usize {
-        self.0.len()
+        self.len()
     }
 
     /// The number of elements; saturates.
     pub fn numel(&self) -> usize {
-        self.0.iter().fold(1usize, |n, &d| if d == 0 { 0 } else { n.saturating_mul(d) })
+        self.iter().fold(1usize, |n, &d| if d == 0 { 0 } else { n.saturating_mul(d) })
     }
 
     /// Row-major strides in elements.
     pub fn strides(&self) -> SmallVec<[usize; 4]> {
         let mut s: SmallVec<[usize; 4]> = SmallVec::from_elem(1, self.rank());
         for i in (0..self.rank().saturating_sub(1)).rev() {
-            s[i] = s[i + 1] * self.0[i + 1].max(1);
+            s[i] = s[i + 1] * self[i + 1].max(1);
         }
         s
     }
@@ -48,9 +88,9 @@ impl Shape {
             return Ok(self.clone());
         }
         let rank = self.rank().max(other.rank());
-        let mut out = SmallVec::from_elem(1, rank);
+        let mut out: SmallVec<[usize; INLINE]> = SmallVec::from_elem(1, rank);
         for (i, o) in out.iter_mut().enumerate() {
-            let at = |s: &Shape| (i + s.rank()).checked_sub(rank).map_or(1, |k| s.0[k]);
+            let at = |s: &Shape| (i + s.rank()).checked_sub(rank).map_or(1, |k| s[k]);
             *o = match (at(self), at(other)) {
                 (a, b) if a == b => a,
                 (1, b) => b,
@@ -58,43 +98,50 @@ impl Shape {
                 _ => bail!(Shape, "shapes {self} and {other} do not broadcast together: aligned at the right, extents must be equal or 1"),
             };
         }
-        Ok(Shape(out))
+        Ok(Shape::new(&out))
     }
 
     /// The shape without the axes in `axes` (ascending).
     pub fn without(&self, axes: &[usize]) -> Shape {
-        Shape(self.0.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, &d)| d).collect())
+        self.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, &d)| d).collect()
     }
 
     /// The shape with the axes in `axes` set to 1.
     pub fn keepdim(&self, axes: &[usize]) -> Shape {
-        Shape(self.0.iter().enumerate().map(|(i, &d)| if axes.contains(&i) { 1 } else { d }).collect())
+        self.iter().enumerate().map(|(i, &d)| if axes.contains(&i) { 1 } else { d }).collect()
     }
 }
 
 impl Deref for Shape {
     type Target = [usize];
+    #[inline]
     fn deref(&self) -> &[usize] {
-        &self.0
+        match &self.0 {
+            Extents::Few { len, dims } => &dims[..*len as usize],
+            Extents::Many(dims) => dims,
+        }
     }
 }
 
 impl std::ops::DerefMut for Shape {
     fn deref_mut(&mut self) -> &mut [usize] {
-        &mut self.0
+        match &mut self.0 {
+            Extents::Few { len, dims } => &mut dims[..*len as usize],
+            Extents::Many(dims) => dims,
+        }
     }
 }
 
 impl FromIterator<usize> for Shape {
     fn from_iter<I: IntoIterator<Item = usize>>(it: I) -> Shape {
-        Shape(it.into_iter().collect())
+        Shape::new(&it.into_iter().collect::<SmallVec<[usize; INLINE]>>())
     }
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[")?;
-        for (i, d) in self.0.iter().enumerate() {
+        for (i, d) in self.iter().enumerate() {
             write!(f, "{}{d}", if i > 0 { ", " } else { "" })?;
         }
         f.write_str("]")
@@ -109,12 +156,12 @@ impl fmt::Debug for Shape {
 
 impl PartialEq<[usize]> for Shape {
     fn eq(&self, other: &[usize]) -> bool {
-        self.0[..] == *other
+        self[..] == *other
     }
 }
 impl<const N: usize> PartialEq<[usize; N]> for Shape {
     fn eq(&self, other: &[usize; N]) -> bool {
-        self.0[..] == other[..]
+        self[..] == other[..]
     }
 }
 

@@ -3,17 +3,16 @@
 use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Shape, Site};
 use crate::tensor::Tensor;
-use crate::trace::graph::{self, Bundle, Input, Inputs, Node, Recipe, Through};
+use crate::trace::graph::{self, Bundle, Input, Inputs, NodeRef, Recipe, Through};
 use crate::trace::{Op, Trace, ValueId, import};
 use crate::transform;
 use smallvec::SmallVec;
 use std::panic::Location;
-use std::sync::Arc;
 
 /// A value of a trace as it is recorded: a node, or a number that fills its shape.
 #[derive(Clone)]
 pub(crate) enum Known {
-    Node(Arc<Node>),
+    Node(NodeRef),
     Splat(Input),
 }
 
@@ -28,14 +27,14 @@ pub(crate) struct Captured {
 impl Captured {
     /// Imports everything below `roots`; the trace's outputs are theirs. `stops` are not flagged if their recipe was flushed.
     pub fn new(roots: &[Tensor], stops: &[Tensor]) -> Result<Captured> {
-        let arcs: Vec<Arc<Node>> = roots.iter().map(|t| t.0.clone()).collect();
+        let arcs: Vec<NodeRef> = roots.iter().map(|t| t.0.clone()).collect();
         let owner = graph::owner();
         let walk = graph::walk(&owner, arcs.iter().chain(stops.iter().map(|t| &t.0)), Through::Recipes);
         for n in &walk.order {
             if let Some(e) = n.poison() {
                 return Err(e.clone());
             }
-            if matches!(n.recipe(&owner), Recipe::Flushed) && !stops.iter().any(|s| Arc::ptr_eq(&s.0, n)) {
+            if matches!(n.recipe(&owner), Recipe::Flushed) && !stops.iter().any(|s| s.0.same(n)) {
                 let e = err!(
                     Gradient,
                     "the recipe of a {} {} was let go by the automatic flush of a very long trace, so no gradient can pass it: \
@@ -56,7 +55,7 @@ impl Captured {
 
     /// The value a tensor below the roots became.
     pub fn value_of(&self, t: &Tensor) -> Option<ValueId> {
-        let at = |k: &Option<Known>| matches!(k, Some(Known::Node(n)) if Arc::ptr_eq(n, &t.0));
+        let at = |k: &Option<Known>| matches!(k, Some(Known::Node(n)) if n.same(&t.0));
         self.known.iter().position(at).map(ValueId::new)
     }
 
@@ -91,8 +90,8 @@ impl Captured {
         let inst = &self.trace[v];
         let arg = |k: usize| self.known[inst.args[k].index()].clone();
         match (&inst.op, inst.args.first().and_then(|_| arg(0))) {
-            (Op::Const(c), _) => return Known::Splat(Input::Const(*c, inst.dtype)),
-            (Op::Param(n), _) => return Known::Splat(Input::Param(self.params[*n as usize], inst.dtype)),
+            (Op::Const(c), _) => return Known::Splat(Input::constant(*c, inst.dtype)),
+            (Op::Param(n), _) => return Known::Splat(Input::param(self.params[*n as usize], inst.dtype)),
             (Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Flip(_) | Op::Slice(_), Some(Known::Splat(s))) => return Known::Splat(s),
             _ => {}
         }
@@ -108,7 +107,7 @@ impl Captured {
         Known::Node(made(inst.op.clone(), inputs, inst.dtype, inst.shape.clone(), inst.site.unwrap_or(site)))
     }
 
-    fn node(&self, v: ValueId, site: Site) -> Arc<Node> {
+    fn node(&self, v: ValueId, site: Site) -> NodeRef {
         match &self.known[v.index()] {
             Some(Known::Node(n)) => n.clone(),
             Some(Known::Splat(s)) => {
@@ -121,7 +120,7 @@ impl Captured {
 }
 
 /// A node made from operands, outside the reach of the automatic flush.
-pub(crate) fn made(op: Op, inputs: Inputs, dtype: DType, shape: Shape, site: Site) -> Arc<Node> {
+pub(crate) fn made(op: Op, inputs: Inputs, dtype: DType, shape: Shape, site: Site) -> NodeRef {
     let nodes = inputs.iter().filter_map(|i| if let Input::Node(n) = i { Some(n) } else { None });
     let (mut depth, mut device) = (0, None);
     for n in nodes {
@@ -129,7 +128,7 @@ pub(crate) fn made(op: Op, inputs: Inputs, dtype: DType, shape: Shape, site: Sit
         device = device.or(Some(n.device));
     }
     let device = device.unwrap_or_else(|| crate::tensor::Device::current().0);
-    Node::new(Recipe::Made(op, inputs), dtype, shape, device, site, depth + 1, None)
+    NodeRef::new(Recipe::Made(op, inputs), dtype, shape, device, site, depth + 1, None)
 }
 
 /// The cotangents of `wrt`, given those of `outputs`; `None` where nothing flows.
@@ -227,7 +226,7 @@ impl Tensor {
 /// Ties the outputs of a transform together, so that evaluating one evaluates all.
 pub(crate) fn tie<'a>(tensors: impl Iterator<Item = &'a Tensor>) {
     if !crate::tensor::record::inside_transform() {
-        let nodes: Vec<Arc<Node>> = tensors.map(|t| t.0.clone()).collect();
+        let nodes: Vec<NodeRef> = tensors.map(|t| t.0.clone()).collect();
         Bundle::tie(&nodes);
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn close(placeholders: &[Tensor], outputs: &[Tensor]) -> Result<Body>
         loop {
             match c.trace[root].op {
                 Op::Param(k) => {
-                    splat = Some(Input::Param(c.params[k as usize], inst.dtype));
+                    splat = Some(Input::param(c.params[k as usize], inst.dtype));
                     break;
                 }
                 Op::Const(k) => {

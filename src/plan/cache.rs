@@ -43,9 +43,13 @@ impl Plans {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a compiled plan for exactly this key is there.
-    pub fn contains(&self, hash: u64, words: &[u64]) -> bool {
-        self.lock().by_hash.get(&hash).is_some_and(|v| v.iter().any(|s| *s.words == *words && s.plan.get().is_some()))
+    /// The plan for exactly this key, if it has been compiled.
+    pub fn find(&self, hash: u64, words: &[u64]) -> Option<Arc<Plan>> {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        let map = self.lock();
+        let slot = map.by_hash.get(&hash)?.iter().find(|s| *s.words == *words)?;
+        slot.used.store(now, Ordering::Relaxed);
+        slot.plan.get()?.as_ref().ok().cloned()
     }
 
     /// The entry for this key, made if missing.

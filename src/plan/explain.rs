@@ -6,11 +6,10 @@ use crate::base::Result;
 use crate::loops::schedule::Instance;
 use crate::loops::{Access, Archetype, ExprKind, Kernel, ReduceKind};
 use crate::tensor::Tensor;
-use crate::trace::graph::{self, Node, Through};
+use crate::trace::graph::{self, NodeRef, Through};
 use crate::trace::import;
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
 
 /// What an evaluation would do.
 pub struct Report {
@@ -119,14 +118,14 @@ impl fmt::Debug for Report {
 /// What evaluating these tensors (and what is bundled with them) would run, without running it. A tensor that cannot be evaluated
 /// gives a report without kernels that says why.
 pub fn explain<T: Borrow<Tensor>>(tensors: &[T]) -> Report {
-    let nodes: Vec<Arc<Node>> = tensors.iter().map(|t| t.borrow().0.clone()).collect();
+    let nodes: Vec<NodeRef> = tensors.iter().map(|t| t.borrow().0.clone()).collect();
     match report(&nodes) {
         Ok(r) => r,
         Err(e) => Report { kernels: Vec::new(), trace: String::new(), refusals: vec![e.to_string()], arena: 0, live: 0 },
     }
 }
 
-fn report(nodes: &[Arc<Node>]) -> Result<Report> {
+fn report(nodes: &[NodeRef]) -> Result<Report> {
     let roots = super::wanted(nodes);
     let Some(first) = roots.first() else {
         return Ok(Report { kernels: Vec::new(), trace: String::new(), refusals: Vec::new(), arena: 0, live: 0 });

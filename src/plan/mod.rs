@@ -21,12 +21,12 @@ pub use stats::{Stats, stats};
 use crate::backend;
 use crate::base::error::{bail, err};
 use crate::base::{DeviceId, Result, Value};
-use crate::trace::graph::{self, Node, Through};
+use crate::trace::graph::{self, NodeRef, Through, WeakNode};
 use crate::trace::{import, key};
 use cache::Slot;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// What becomes of the recipe of an evaluated value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +39,7 @@ pub enum Keep {
 
 /// What a walk found out, before anything is compiled.
 struct Request {
-    roots: Vec<Arc<Node>>,
+    roots: Vec<NodeRef>,
     keyed: key::Keyed,
     hash: u64,
     device: DeviceId,
@@ -49,7 +49,7 @@ struct Request {
 ///
 /// # Errors
 /// The slip a poisoned tensor carries; what the device reports. Nothing is set then, and the engine works on.
-pub fn evaluate(nodes: &[Arc<Node>], keep: Keep) -> Result<()> {
+pub fn evaluate(nodes: &[NodeRef], keep: Keep) -> Result<()> {
     if let Some(e) = nodes.iter().find_map(|n| n.poison()) {
         return Err(e.clone());
     }
@@ -69,10 +69,10 @@ pub fn evaluate(nodes: &[Arc<Node>], keep: Keep) -> Result<()> {
 }
 
 /// The nodes without a value, and those bundled with them.
-fn wanted(nodes: &[Arc<Node>]) -> Vec<Arc<Node>> {
-    let mut roots: Vec<Arc<Node>> = Vec::with_capacity(nodes.len());
-    let mut add = |n: Arc<Node>| {
-        if n.value.get().is_none() && !roots.iter().any(|r| Arc::ptr_eq(r, &n)) {
+fn wanted(nodes: &[NodeRef]) -> Vec<NodeRef> {
+    let mut roots: Vec<NodeRef> = Vec::with_capacity(nodes.len());
+    let mut add = |n: NodeRef| {
+        if n.value.get().is_none() && !roots.iter().any(|r| r.same(&n)) {
             roots.push(n);
         }
     };
@@ -84,7 +84,7 @@ fn wanted(nodes: &[Arc<Node>]) -> Vec<Arc<Node>> {
             && !bundles.contains(&Arc::as_ptr(b))
         {
             bundles.push(Arc::as_ptr(b));
-            b.0.iter().filter_map(Weak::upgrade).for_each(&mut add);
+            b.0.iter().filter_map(WeakNode::upgrade).for_each(&mut add);
         }
     }
     roots
@@ -92,7 +92,7 @@ fn wanted(nodes: &[Arc<Node>]) -> Vec<Arc<Node>> {
 
 /// Members of bundles below the roots, and their mates, that somebody holds besides the recipes walked here: a training step evaluates
 /// the new parameters, below which lie the gradients, whose mate is the loss the user is about to print.
-fn held_mates(owner: &graph::Owner, walk: &graph::Walk<'_>, roots: &[Arc<Node>]) -> Vec<Arc<Node>> {
+fn held_mates(owner: &graph::Owner, walk: &graph::Walk<'_>, roots: &[NodeRef]) -> Vec<NodeRef> {
     let mut bundles: Vec<&Arc<graph::Bundle>> = Vec::new();
     for n in &walk.order {
         if n.value.get().is_none()
@@ -120,22 +120,22 @@ fn held_mates(owner: &graph::Owner, walk: &graph::Walk<'_>, roots: &[Arc<Node>])
     }
     bundles
         .iter()
-        .flat_map(|b| b.0.iter().filter_map(Weak::upgrade))
+        .flat_map(|b| b.0.iter().filter_map(WeakNode::upgrade))
         .filter(|m| {
             let inside = m.number(walk.generation).map_or(0, |k| uses[k as usize]);
             // One count is the upgrade's own.
-            m.value.get().is_none() && Arc::strong_count(m) > inside + 1 && !roots.iter().any(|r| Arc::ptr_eq(r, m))
+            m.value.get().is_none() && m.holders() > inside + 1 && !roots.iter().any(|r| r.same(m))
         })
         .collect()
 }
 
-fn run(roots: &mut Vec<Arc<Node>>) -> Result<()> {
+fn run(roots: &mut Vec<NodeRef>) -> Result<()> {
     let device = roots[0].device;
     if let Some(other) = roots.iter().find(|n| n.device != device) {
         return Err(err!(Device, "tensors on device {} and {} are evaluated together: evaluate them apart", device.0, other.device.0)
             .at(other.site));
     }
-    let (request, imported) = {
+    let (request, found, imported) = {
         let owner = graph::owner();
         let mut walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
         let mates = held_mates(&owner, &walk, roots);
@@ -149,13 +149,19 @@ fn run(roots: &mut Vec<Arc<Node>>) -> Result<()> {
         }
         let keyed = key::encode(&owner, &walk, roots.iter());
         let hash = key::hash(&keyed.words);
-        let found = cache::plans().contains(hash, &keyed.words);
+        let found = cache::plans().find(hash, &keyed.words);
         // Imported under the same lock, so that the trace is the one the key describes.
-        let imported = if found { None } else { Some(import::import(&owner, &walk, Through::Unevaluated, roots.iter())?) };
-        (Request { roots: roots.clone(), keyed, hash, device }, imported)
+        let imported = if found.is_some() { None } else { Some(import::import(&owner, &walk, Through::Unevaluated, roots.iter())?) };
+        (Request { roots: roots.clone(), keyed, hash, device }, found, imported)
     };
-    let slot = cache::plans().slot(request.hash, &request.keyed.words);
-    let plan = plan_of(&slot, &request, imported)?;
+    let plan = match (found, imported) {
+        (Some(plan), _) => {
+            stats::looked_up(true);
+            plan
+        }
+        (None, Some(imported)) => plan_of(&cache::plans().slot(request.hash, &request.keyed.words), &request, imported)?,
+        (None, None) => bail!(Internal, "a plan was neither found nor asked for"),
+    };
     let site = request.roots[0].site;
     let backend = backend::of(request.device);
     let leaves: Vec<_> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
@@ -174,19 +180,10 @@ fn run(roots: &mut Vec<Arc<Node>>) -> Result<()> {
 }
 
 /// The plan of a slot; whoever comes first compiles, the others wait for it.
-fn plan_of(slot: &Arc<Slot>, request: &Request, imported: Option<import::Imported>) -> Result<Arc<Plan>> {
+fn plan_of(slot: &Arc<Slot>, request: &Request, imported: import::Imported) -> Result<Arc<Plan>> {
     let mut compiled = false;
     let plan = slot.plan.get_or_init(|| {
         compiled = true;
-        let imported = match imported {
-            Some(i) => i,
-            // The entry was there when the key was looked up but was evicted before we took it.
-            None => {
-                let owner = graph::owner();
-                let walk = graph::walk(&owner, request.roots.iter(), Through::Unevaluated);
-                import::import(&owner, &walk, Through::Unevaluated, request.roots.iter())?
-            }
-        };
         compile::compile(imported, request).map(Arc::new)
     });
     stats::looked_up(!compiled);
@@ -209,19 +206,19 @@ fn plan_of(slot: &Arc<Slot>, request: &Request, imported: Option<import::Importe
 const KEPT_FLUSHES: usize = 16;
 
 thread_local! {
-    static FLUSHED: RefCell<VecDeque<Weak<Node>>> = const { RefCell::new(VecDeque::new()) };
+    static FLUSHED: RefCell<VecDeque<WeakNode>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// Computes a node whose recipe has grown long. Its recipe is kept for a while, then cut and marked: a gradient that meets the mark is
 /// an error. A failure leaves the node unevaluated; the next fallible call reports it.
-pub fn flush(node: &Arc<Node>) {
+pub fn flush(node: &NodeRef) {
     if let Err(e) = evaluate(std::slice::from_ref(node), Keep::Recipe) {
         log::warn!("automatic flush: {e}");
         return;
     }
     stats::flushed();
     let old = FLUSHED.with_borrow_mut(|q| {
-        q.push_back(Arc::downgrade(node));
+        q.push_back(node.downgrade());
         if q.len() > KEPT_FLUSHES { q.pop_front() } else { None }
     });
     if let Some(n) = old.and_then(|w| w.upgrade()) {

@@ -101,8 +101,8 @@ impl Rhs {
     pub(crate) fn input(&self, dtype: DType, shape: &Shape) -> Input {
         match self {
             Rhs::Tensor(t) => Input::Node(t.cast(dtype).broadcast_shape(shape).0),
-            Rhs::Number(n) => Input::Param(n.to_scalar(dtype), dtype),
-            Rhs::Literal(n) => Input::Const(n.to_scalar(dtype), dtype),
+            Rhs::Number(n) => Input::param(n.to_scalar(dtype), dtype),
+            Rhs::Literal(n) => Input::constant(n.to_scalar(dtype), dtype),
         }
     }
 
@@ -112,7 +112,7 @@ impl Rhs {
         match self {
             Rhs::Tensor(t) => t.cast(dtype),
             Rhs::Number(n) => {
-                let p = Input::Param(n.to_scalar(dtype), dtype);
+                let p = Input::param(n.to_scalar(dtype), dtype);
                 Tensor::record_inputs(Op::Broadcast, Inputs::from_iter([p]), dtype, Shape::scalar())
             }
             Rhs::Literal(n) => Tensor::constant(n.to_scalar(dtype), dtype, &Shape::scalar()),

@@ -340,7 +340,7 @@ impl Tensor {
     /// `number` to the power of each element.
     #[track_caller]
     pub fn rpow(&self, base: impl Operand) -> Tensor {
-        self.binary_left(Binary::Pow, base, Meet::Promote)
+        self.clone().binary_left(Binary::Pow, base, Meet::Promote)
     }
 
     /// `sqrt(x^2 + y^2)`, without overflow on the way.

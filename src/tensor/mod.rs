@@ -47,9 +47,8 @@ pub use vision::Interpolate;
 
 use crate::base::{DType, Result, Shape};
 use crate::plan;
-use crate::trace::graph::Node;
+use crate::trace::graph::NodeRef;
 use std::borrow::Borrow;
-use std::sync::Arc;
 
 /// An n-dimensional array of numbers: a cheap handle to a recorded, perhaps not yet computed value.
 ///
@@ -63,7 +62,7 @@ use std::sync::Arc;
 /// # Ok::<(), lazuli::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Tensor(pub(crate) Arc<Node>);
+pub struct Tensor(pub(crate) NodeRef);
 
 impl Tensor {
     /// The extents, outermost first.
@@ -106,7 +105,7 @@ impl Tensor {
 /// # Errors
 /// As [`Tensor::eval`].
 pub fn eval<T: Borrow<Tensor>>(tensors: &[T]) -> Result<()> {
-    let nodes: Vec<Arc<Node>> = tensors.iter().map(|t| t.borrow().0.clone()).collect();
+    let nodes: Vec<NodeRef> = tensors.iter().map(|t| t.borrow().0.clone()).collect();
     if record::inside_transform() {
         return record::first_poison(&nodes);
     }

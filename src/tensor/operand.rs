@@ -158,6 +158,12 @@ pub(crate) enum Meet {
     Float,
 }
 
+impl Meet {
+    fn dtype(self, d: DType) -> DType {
+        if self == Meet::Float && !d.is_float() { DType::F32 } else { d }
+    }
+}
+
 impl Tensor {
     /// The dtype two tensors meet at. As PyTorch: a 0-d tensor is weak within and below the other's category.
     pub(crate) fn promote_with(&self, other: &Tensor) -> DType {
@@ -168,75 +174,101 @@ impl Tensor {
         }
     }
 
-    /// Brings two operands to one dtype and shape as inputs of an elementwise op. `None` after reporting a slip.
+    /// Brings two operands to one dtype and shape as inputs of an elementwise op; the poisoned tensor where one is poisoned or they
+    /// do not fit. Takes the left one by value, so that `x * 2.0` on a tensor that is not used again counts no reference up and down.
     #[track_caller]
-    pub(crate) fn meet(&self, rhs: Rhs, how: Meet, op: &str) -> Result<(Inputs, DType, Shape), Tensor> {
-        let float = |d: DType| if how == Meet::Float && !d.is_float() { DType::F32 } else { d };
+    #[inline]
+    pub(crate) fn meet(self, rhs: Rhs, how: Meet, op: &str) -> Result<(Inputs, DType, Shape), Tensor> {
         if self.0.poison().is_some() {
-            return Err(self.clone());
+            return Err(self);
         }
         match rhs {
-            Rhs::Number(n) | Rhs::Literal(n) => {
-                let literal = matches!(rhs, Rhs::Literal(_));
-                let d = float(n.meet(self.dtype()));
-                let a = self.cast(d);
-                let shape = a.shape().clone();
-                let value = n.to_scalar(d);
-                let scalar = if literal { Input::Const(value, d) } else { Input::Param(value, d) };
-                Ok((Inputs::from_buf([Input::Node(a.0), scalar]), d, shape))
-            }
-            Rhs::Tensor(b) => {
-                if b.0.poison().is_some() {
-                    return Err(b);
-                }
-                let d = float(self.promote_with(&b));
-                let shape = match self.shape().broadcast(b.shape()) {
-                    Ok(s) => s,
-                    Err(e) => return Err(Tensor::poisoned(crate::base::Error::new(e.kind(), format!("{op}: {}", e.message())))),
-                };
-                let (a, b) = (self.cast(d).broadcast_shape(&shape), b.cast(d).broadcast_shape(&shape));
-                Ok((Inputs::from_buf([Input::Node(a.0), Input::Node(b.0)]), d, shape))
-            }
+            Rhs::Number(n) => Ok(self.meet_number(n, true, how)),
+            Rhs::Literal(n) => Ok(self.meet_number(n, false, how)),
+            Rhs::Tensor(b) => self.meet_tensor(b, how, op),
         }
+    }
+
+    #[track_caller]
+    fn meet_number(self, n: Number, is_param: bool, how: Meet) -> (Inputs, DType, Shape) {
+        let d = how.dtype(n.meet(self.dtype()));
+        let a = self.into_dtype(d);
+        let shape = a.shape().clone();
+        let number = if is_param { Input::param(n.to_scalar(d), d) } else { Input::constant(n.to_scalar(d), d) };
+        (Inputs::from_buf([Input::Node(a.0), number]), d, shape)
+    }
+
+    #[track_caller]
+    fn meet_tensor(self, b: Tensor, how: Meet, op: &str) -> Result<(Inputs, DType, Shape), Tensor> {
+        if b.0.poison().is_some() {
+            return Err(b);
+        }
+        let d = how.dtype(self.promote_with(&b));
+        let (mut a, mut b) = (self.into_dtype(d), b.into_dtype(d));
+        let shape = if a.shape() == b.shape() {
+            a.shape().clone()
+        } else {
+            let shape = match a.shape().broadcast(b.shape()) {
+                Ok(s) => s,
+                Err(e) => return Err(Tensor::poisoned(crate::base::Error::new(e.kind(), format!("{op}: {}", e.message())))),
+            };
+            (a, b) = (a.broadcast_shape(&shape), b.broadcast_shape(&shape));
+            shape
+        };
+        Ok((Inputs::from_buf([Input::Node(a.0), Input::Node(b.0)]), d, shape))
+    }
+
+    /// As [`cast`](Tensor::cast), by value.
+    #[track_caller]
+    #[inline]
+    fn into_dtype(self, dtype: DType) -> Tensor {
+        if self.dtype() == dtype { self } else { self.cast(dtype) }
     }
 
     /// An elementwise op on two operands, which promote and broadcast.
     #[track_caller]
     pub(crate) fn binary(&self, op: Binary, rhs: impl Operand, how: Meet) -> Tensor {
-        self.binary_rhs(op, rhs.operand(), how)
+        self.clone().binary_rhs(op, rhs.operand(), how)
     }
 
     #[track_caller]
-    fn binary_rhs(&self, op: Binary, rhs: Rhs, how: Meet) -> Tensor {
+    fn binary_rhs(self, op: Binary, rhs: Rhs, how: Meet) -> Tensor {
         match self.meet(rhs, how, op.name()) {
-            Ok((inputs, d, shape)) if op.accepts(d) => Tensor::record_inputs(Op::Binary(op), inputs, d, shape),
-            Ok((_, d, _)) => Tensor::poisoned(crate::base::error::err!(
-                DType,
-                "{} is not defined for {d} tensors{}",
-                op.name(),
-                if d == DType::Bool { ": cast to a number first, or use & | ^" } else { "" }
-            )),
+            Ok((inputs, d, shape)) => Tensor::record_binary(op, inputs, d, shape),
             Err(poison) => poison,
         }
     }
 
     /// `number op self`.
     #[track_caller]
-    pub(crate) fn binary_left(&self, op: Binary, left: impl Operand, how: Meet) -> Tensor {
+    pub(crate) fn binary_left(self, op: Binary, left: impl Operand, how: Meet) -> Tensor {
         match self.meet(left.operand(), how, op.name()) {
-            Ok((mut inputs, d, shape)) if op.accepts(d) => {
+            Ok((mut inputs, d, shape)) => {
                 inputs.swap(0, 1);
-                Tensor::record_inputs(Op::Binary(op), inputs, d, shape)
+                Tensor::record_binary(op, inputs, d, shape)
             }
-            Ok((_, d, _)) => Tensor::poisoned(crate::base::error::err!(DType, "{} is not defined for {d} tensors", op.name())),
             Err(poison) => poison,
         }
+    }
+
+    #[track_caller]
+    #[inline]
+    fn record_binary(op: Binary, inputs: Inputs, d: DType, shape: Shape) -> Tensor {
+        if op.accepts(d) {
+            return Tensor::record_inputs(Op::Binary(op), inputs, d, shape);
+        }
+        Tensor::poisoned(crate::base::error::err!(
+            DType,
+            "{} is not defined for {d} tensors{}",
+            op.name(),
+            if d == DType::Bool { ": cast to a number first, or use & | ^" } else { "" }
+        ))
     }
 
     /// An elementwise comparison; the operands promote and broadcast.
     #[track_caller]
     pub(crate) fn compare(&self, op: Compare, rhs: impl Operand) -> Tensor {
-        match self.meet(rhs.operand(), Meet::Promote, op.name()) {
+        match self.clone().meet(rhs.operand(), Meet::Promote, op.name()) {
             Ok((inputs, _, shape)) => Tensor::record_inputs(Op::Compare(op), inputs, DType::Bool, shape),
             Err(poison) => poison,
         }
@@ -271,11 +303,11 @@ impl Tensor {
     /// `self % rhs` with the sign of the divisor, as Python and PyTorch.
     #[track_caller]
     pub fn remainder(&self, rhs: impl Operand) -> Tensor {
-        self.remainder_rhs(rhs.operand())
+        self.clone().remainder_rhs(rhs.operand())
     }
 
     #[track_caller]
-    pub(crate) fn remainder_rhs(&self, rhs: Rhs) -> Tensor {
+    pub(crate) fn remainder_rhs(self, rhs: Rhs) -> Tensor {
         match self.meet(rhs, Meet::Promote, "remainder") {
             Ok((inputs, d, shape)) => Tensor::remainder_inputs(inputs, d, shape),
             Err(poison) => poison,
@@ -293,7 +325,7 @@ impl Tensor {
         if matches!(d, DType::U8 | DType::U32) {
             return r;
         }
-        let zero = Input::Const(Scalar::Int(0).cast(d), d);
+        let zero = Input::constant(Scalar::Int(0).cast(d), d);
         let cmp = |op: Compare, x: &Input| {
             Tensor::record_inputs(Op::Compare(op), Inputs::from_buf([x.clone(), zero.clone()]), DType::Bool, shape.clone())
         };
@@ -310,26 +342,26 @@ macro_rules! operators {
         impl<R: Operand> $T<R> for Tensor {
             type Output = Tensor;
             #[track_caller]
-            fn $m(self, r: R) -> Tensor { (&self).$f($($arg,)* r.operand()) }
+            fn $m(self, r: R) -> Tensor { Tensor::$f(self, $($arg,)* r.operand()) }
         }
         impl<R: Operand> $T<R> for &Tensor {
             type Output = Tensor;
             #[track_caller]
-            fn $m(self, r: R) -> Tensor { self.$f($($arg,)* r.operand()) }
+            fn $m(self, r: R) -> Tensor { Tensor::$f(self.clone(), $($arg,)* r.operand()) }
         }
         impl<R: Operand> $A<R> for Tensor {
             #[track_caller]
-            fn $am(&mut self, r: R) { *self = (&*self).$f($($arg,)* r.operand()); }
+            fn $am(&mut self, r: R) { *self = Tensor::$f(self.clone(), $($arg,)* r.operand()); }
         }
     )*};
 }
 impl Tensor {
     #[track_caller]
-    fn op_promote(&self, op: Binary, r: Rhs) -> Tensor {
+    fn op_promote(self, op: Binary, r: Rhs) -> Tensor {
         self.binary_rhs(op, r, Meet::Promote)
     }
     #[track_caller]
-    fn op_float(&self, op: Binary, r: Rhs) -> Tensor {
+    fn op_float(self, op: Binary, r: Rhs) -> Tensor {
         self.binary_rhs(op, r, Meet::Float)
     }
 }
@@ -351,7 +383,7 @@ macro_rules! left {
         impl $T<&Tensor> for $t {
             type Output = Tensor;
             #[track_caller]
-            fn $m(self, r: &Tensor) -> Tensor { r.binary_left(Binary::$op, $n(self), Meet::$how) }
+            fn $m(self, r: &Tensor) -> Tensor { r.clone().binary_left(Binary::$op, $n(self), Meet::$how) }
         }
     )*
         impl Rem<Tensor> for $t {
@@ -363,7 +395,7 @@ macro_rules! left {
             type Output = Tensor;
             #[track_caller]
             fn rem(self, r: &Tensor) -> Tensor {
-                match r.meet(Rhs::Number($n(self)), Meet::Promote, "remainder") {
+                match r.clone().meet(Rhs::Number($n(self)), Meet::Promote, "remainder") {
                     Ok((mut inputs, d, shape)) => {
                         inputs.swap(0, 1);
                         Tensor::remainder_inputs(inputs, d, shape)

@@ -53,7 +53,7 @@ impl Source<'_> {
             }
             Source::Own(g) => (g.key, g.next.fetch_add(counters, Ordering::Relaxed)),
         };
-        let number = |x: u64| Input::Param(Scalar::Int(x as i64), DType::I64);
+        let number = |x: u64| Input::param(Scalar::Int(x as i64), DType::I64);
         Tensor::record_inputs(Op::Random, Inputs::from_buf([number(key), number(offset)]), DType::U32, shape.clone())
     }
 
@@ -99,7 +99,7 @@ impl Source<'_> {
         let span = high.wrapping_sub(low) as u64;
         let value = if span <= u32::MAX as u64 {
             // The span is data: a new one compiles nothing.
-            let span = Input::Param(Scalar::Int(span as i64), DType::U32);
+            let span = Input::param(Scalar::Int(span as i64), DType::U32);
             let bits = self.bits(shape);
             let inputs = Inputs::from_buf([Input::Node(bits.0), span]);
             Tensor::record_inputs(Op::Binary(crate::trace::Binary::Rem), inputs, DType::U32, shape.clone()).cast(DType::I64)

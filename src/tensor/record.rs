@@ -4,12 +4,11 @@ use super::Tensor;
 use crate::base::error::{err, slip};
 use crate::base::{DType, DeviceId, Error, Result, Scalar, Shape, Site, Value};
 use crate::plan;
-use crate::trace::graph::{Input, Inputs, Node, Recipe};
+use crate::trace::graph::{Input, Inputs, NodeRef, Recipe};
 use crate::trace::{Op, infer};
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::panic::Location;
-use std::sync::Arc;
 
 /// A recipe chain longer than this is computed by itself, so that a loop without reads stays bounded.
 const FLUSH_DEPTH: u32 = 4096;
@@ -38,7 +37,7 @@ pub(crate) fn in_transform<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The error of the first poisoned node, if any.
-pub(crate) fn first_poison(nodes: &[Arc<Node>]) -> Result<()> {
+pub(crate) fn first_poison(nodes: &[NodeRef]) -> Result<()> {
     nodes.iter().find_map(|n| n.poison()).map_or(Ok(()), |e| Err(e.clone()))
 }
 
@@ -53,7 +52,7 @@ impl Tensor {
     }
 
     pub(crate) fn poison_quietly(e: Error, site: Site) -> Tensor {
-        Tensor(Node::new(Recipe::Leaf, DType::F32, Shape::scalar(), DeviceId(0), site, 0, Some(Err(e))))
+        Tensor(NodeRef::new(Recipe::Leaf, DType::F32, Shape::scalar(), DeviceId(0), site, 0, Some(Err(e))))
     }
 
     /// The result, or a poisoned tensor after reporting the slip, with `op`'s name in front of the message.
@@ -110,7 +109,7 @@ impl Tensor {
             }
         }
         let device = device.unwrap_or_else(|| super::Device::current().0);
-        let t = Tensor(Node::new(Recipe::Made(op, inputs), dtype, shape, device, site, depth + 1, None));
+        let t = Tensor(NodeRef::new(Recipe::Made(op, inputs), dtype, shape, device, site, depth + 1, None));
         if depth >= FLUSH_DEPTH && !inside_transform() {
             plan::flush(&t.0);
         }
@@ -121,7 +120,7 @@ impl Tensor {
     #[track_caller]
     pub(crate) fn leaf(value: Value, shape: Shape) -> Tensor {
         let device = value.storage.device();
-        Tensor(Node::new(Recipe::Leaf, value.dtype, shape, device, Location::caller(), 0, Some(Ok(value))))
+        Tensor(NodeRef::new(Recipe::Leaf, value.dtype, shape, device, Location::caller(), 0, Some(Ok(value))))
     }
 
     /// An input of a function being recorded.
@@ -130,7 +129,7 @@ impl Tensor {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        Tensor(Node::new(Recipe::Placeholder(n), dtype, shape, device, Location::caller(), 0, None))
+        Tensor(NodeRef::new(Recipe::Placeholder(n), dtype, shape, device, Location::caller(), 0, None))
     }
 
     /// A constant of the library's own: part of the structure, may be folded.

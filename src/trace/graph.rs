@@ -3,12 +3,14 @@
 //! Recording takes no lock. What may change later, a node's recipe, which a *cut* drops, lies in a cell that only the holder of
 //! the graph's one owner may open: walks and cuts take that owner, recording and dropping do not.
 
+pub use super::node_ref::{NodeRef, WeakNode};
+
 use super::op::Op;
 use crate::base::{DType, DeviceId, Error, Result, Scalar, Shape, Site, Value};
 use qcell::{TCell, TCellOwner};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Marks the cells of the graph.
 pub struct Graph;
@@ -63,23 +65,60 @@ pub type Inputs = SmallVec<[Input; 2]>;
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A recorded value.
-    Node(Arc<Node>),
-    /// A user's number: data, not structure.
-    Param(Scalar, DType),
-    /// A number written by a library composition: part of the structure.
-    Const(Scalar, DType),
+    Node(NodeRef),
+    /// A number; see [`Input::param`] and [`Input::constant`].
+    Number(Number),
+}
+
+/// A number as an operand, in two words.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    /// As [`Scalar::bits`].
+    bits: u64,
+    /// Its element type.
+    pub dtype: DType,
+    /// A user's number: data, not structure. Else written by a library composition: part of the structure.
+    pub is_param: bool,
+}
+
+impl Number {
+    /// The value.
+    pub fn value(self) -> Scalar {
+        Scalar::from_bits(self.bits, self.dtype)
+    }
+
+    /// As [`Scalar::bits`].
+    pub fn bits(self) -> u64 {
+        self.bits
+    }
+}
+
+impl Input {
+    /// A user's number, of the dtype's category: data, not structure.
+    #[inline]
+    pub fn param(value: Scalar, dtype: DType) -> Input {
+        debug_assert_eq!(value.category(), dtype.category());
+        Input::Number(Number { bits: value.bits(), dtype, is_param: true })
+    }
+
+    /// A number written by a library composition, of the dtype's category: part of the structure.
+    #[inline]
+    pub fn constant(value: Scalar, dtype: DType) -> Input {
+        debug_assert_eq!(value.category(), dtype.category());
+        Input::Number(Number { bits: value.bits(), dtype, is_param: false })
+    }
 }
 
 /// Outputs of one transform call; evaluating one evaluates all that are still held.
 #[derive(Debug)]
-pub struct Bundle(pub Vec<Weak<Node>>);
+pub struct Bundle(pub Vec<WeakNode>);
 
 impl Bundle {
     /// Ties nodes together. A node that is already in a bundle stays in that one.
-    pub fn tie(nodes: &[Arc<Node>]) {
+    pub fn tie(nodes: &[NodeRef]) {
         let made: Vec<_> = nodes.iter().filter(|n| n.value.get().is_none()).collect();
         if made.len() > 1 {
-            let b = Arc::new(Bundle(made.iter().map(|n| Arc::downgrade(n)).collect()));
+            let b = Arc::new(Bundle(made.iter().map(|n| n.downgrade()).collect()));
             for n in made {
                 let _ = n.bundle.set(b.clone());
             }
@@ -88,31 +127,32 @@ impl Bundle {
 }
 
 impl Node {
-    /// A node with a recipe. `value` is preset for data and for poisoned tensors.
-    pub fn new(
-        recipe: Recipe,
-        dtype: DType,
-        shape: Shape,
-        device: DeviceId,
-        site: Site,
-        depth: u32,
-        value: Option<Result<Value>>,
-    ) -> Arc<Node> {
-        let slot = OnceLock::new();
-        if let Some(v) = value {
-            let _ = slot.set(v);
-        }
-        Arc::new(Node {
+    /// A node without a value.
+    pub(super) fn new(recipe: Recipe, dtype: DType, shape: Shape, device: DeviceId, site: Site, depth: u32) -> Node {
+        Node {
             dtype,
             device,
             depth,
             shape,
             site,
-            value: slot,
+            value: OnceLock::new(),
             bundle: OnceLock::new(),
             recipe: TCell::new(recipe),
             mark: AtomicU64::new(0),
-        })
+        }
+    }
+
+    /// Lets go of everything the node holds.
+    pub(super) fn reset(&mut self) {
+        *self.recipe.get_mut() = Recipe::Leaf;
+        self.value.take();
+        self.bundle.take();
+        *self.mark.get_mut() = 0;
+    }
+
+    /// The recipe of a node that nobody else holds.
+    pub(super) fn recipe_mut(&mut self) -> &mut Recipe {
+        self.recipe.get_mut()
     }
 
     /// The recipe.
@@ -161,34 +201,6 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// A chain of a million nodes is dropped by a loop, not by recursion.
-impl Drop for Node {
-    fn drop(&mut self) {
-        let Recipe::Made(_, inputs) = std::mem::replace(self.recipe.get_mut(), Recipe::Leaf) else { return };
-        dismantle(inputs);
-    }
-}
-
-/// Drops operands iteratively.
-fn dismantle(inputs: Inputs) {
-    let mut rest: SmallVec<[Arc<Node>; 8]> = SmallVec::new();
-    let take = |inputs: Inputs, rest: &mut SmallVec<[Arc<Node>; 8]>| {
-        for i in inputs {
-            if let Input::Node(n) = i {
-                rest.push(n);
-            }
-        }
-    };
-    take(inputs, &mut rest);
-    while let Some(n) = rest.pop() {
-        if let Some(mut node) = Arc::into_inner(n)
-            && let Recipe::Made(_, inputs) = std::mem::replace(node.recipe.get_mut(), Recipe::Leaf)
-        {
-            take(inputs, &mut rest);
-        }
-    }
-}
-
 /// What counts as a leaf of a walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Through {
@@ -201,7 +213,7 @@ pub enum Through {
 /// Nodes below some roots, operands first, each with a number valid while the owner is held.
 pub struct Walk<'a> {
     /// In post-order of a depth-first walk, operands left to right: the canonical numbering.
-    pub order: Vec<&'a Arc<Node>>,
+    pub order: Vec<&'a NodeRef>,
     /// Of this walk, for [`Node::number`].
     pub generation: u32,
 }
@@ -209,11 +221,11 @@ pub struct Walk<'a> {
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
 /// Numbers all nodes below `roots`. Iterative.
-pub fn walk<'a>(owner: &'a Owner, roots: impl Iterator<Item = &'a Arc<Node>>, through: Through) -> Walk<'a> {
+pub fn walk<'a>(owner: &'a Owner, roots: impl Iterator<Item = &'a NodeRef>, through: Through) -> Walk<'a> {
     // A generation is 32 bits of the mark; marks of 2^32 walks ago could only confuse a node untouched since then.
     let generation = GENERATION.fetch_add(1, Ordering::Relaxed) as u32;
-    let mut order: Vec<&Arc<Node>> = Vec::new();
-    let mut stack: Vec<(&Arc<Node>, &[Input])> = Vec::new();
+    let mut order: Vec<&NodeRef> = Vec::new();
+    let mut stack: Vec<(&NodeRef, &[Input])> = Vec::new();
     let operands = |n: &'a Node| -> &'a [Input] {
         match n.recipe(owner) {
             Recipe::Made(_, inputs) if through == Through::Recipes || n.value.get().is_none() => inputs,

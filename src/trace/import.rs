@@ -1,10 +1,9 @@
 //! From recorded nodes to a [`Trace`], in the canonical order of the walk.
 
-use super::graph::{Input, Node, Owner, Recipe, Through, Walk};
+use super::graph::{Input, NodeRef, Owner, Recipe, Through, Walk};
 use super::ir::{Args, Trace, ValueId};
 use crate::base::{Result, Scalar, Shape, error::bail};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// A trace made from nodes, and which value each node became.
 pub struct Imported {
@@ -22,7 +21,7 @@ pub struct Imported {
 ///
 /// # Errors
 /// `Internal` if a leaf has no value where one is needed (a leaked tracer of a region or program).
-pub fn import<'a>(owner: &'a Owner, w: &Walk<'a>, through: Through, roots: impl Iterator<Item = &'a Arc<Node>>) -> Result<Imported> {
+pub fn import<'a>(owner: &'a Owner, w: &Walk<'a>, through: Through, roots: impl Iterator<Item = &'a NodeRef>) -> Result<Imported> {
     let mut t = Trace::new();
     let mut values: Vec<ValueId> = Vec::with_capacity(w.order.len());
     let (mut leaves, mut params) = (Vec::new(), Vec::new());
@@ -38,14 +37,14 @@ pub fn import<'a>(owner: &'a Owner, w: &Walk<'a>, through: Through, roots: impl 
                     .iter()
                     .map(|i| match i {
                         Input::Node(n) => values[n.number(w.generation).expect("operands are walked first") as usize],
-                        Input::Param(v, d) => {
-                            params.push(*v);
-                            let p = t.param(*d);
+                        Input::Number(n) if n.is_param => {
+                            params.push(n.value());
+                            let p = t.param(n.dtype);
                             t.broadcast(p, &scalar_shape)
                         }
-                        Input::Const(v, d) => {
-                            *consts.entry((v.bits(), *d as u8, scalar_shape.clone())).or_insert_with(|| t.constant(*v, *d, &scalar_shape))
-                        }
+                        Input::Number(n) => *consts
+                            .entry((n.bits(), n.dtype as u8, scalar_shape.clone()))
+                            .or_insert_with(|| t.constant(n.value(), n.dtype, &scalar_shape)),
                     })
                     .collect();
                 t.push_typed(op.clone(), &args, node.dtype, node.shape.clone(), Some(node.site))

@@ -1,11 +1,10 @@
 //! The canonical key of what is to be evaluated: one pass over a walk writes words that two programs share exactly if the
 //! same plan serves both. Numbers the user supplies and call sites are not in it.
 
-use super::graph::{Input, Node, Owner, Recipe, Walk};
+use super::graph::{Input, NodeRef, Owner, Recipe, Walk};
 use super::ir::Trace;
 use super::op::{Op, RegionKind};
 use crate::base::{Scalar, Shape, Value};
-use std::sync::Arc;
 
 /// A canonical key and what it leaves out: the data a plan with this key is run on.
 #[derive(Default)]
@@ -139,7 +138,7 @@ const PARAM: u64 = 1 << 62;
 const CONST: u64 = 1 << 63;
 
 /// Encodes the walk; `roots` are the nodes whose values are wanted, in order.
-pub fn encode<'a>(owner: &'a Owner, w: &Walk<'a>, roots: impl Iterator<Item = &'a Arc<Node>>) -> Keyed {
+pub fn encode<'a>(owner: &'a Owner, w: &Walk<'a>, roots: impl Iterator<Item = &'a NodeRef>) -> Keyed {
     let mut k = Keyed { words: Vec::with_capacity(w.order.len() * 4 + 8), ..Keyed::default() };
     for node in &w.order {
         let made = if node.value.get().is_some() { None } else { Some(node.recipe(owner)) };
@@ -153,13 +152,13 @@ pub fn encode<'a>(owner: &'a Owner, w: &Walk<'a>, roots: impl Iterator<Item = &'
                 for i in inputs {
                     let word = match i {
                         Input::Node(n) => n.number(w.generation).map_or(u64::MAX >> 3, u64::from),
-                        Input::Param(v, d) => {
-                            k.params.push(*v);
-                            PARAM | *d as u64
+                        Input::Number(n) if n.is_param => {
+                            k.params.push(n.value());
+                            PARAM | n.dtype as u64
                         }
-                        Input::Const(v, d) => {
-                            k.words.push(v.bits());
-                            CONST | *d as u64
+                        Input::Number(n) => {
+                            k.words.push(n.bits());
+                            CONST | n.dtype as u64
                         }
                     };
                     k.words.push(word);

@@ -21,6 +21,7 @@ pub mod infer;
 pub mod interp;
 pub mod ir;
 pub mod key;
+mod node_ref;
 pub mod op;
 pub mod scalar;
 pub mod text;
