@@ -5,7 +5,7 @@
 
 pub mod cpu;
 
-use crate::base::{DType, DeviceId, Result, Scalar, Storage};
+use crate::base::{DType, DeviceId, Error, Result, Scalar, Storage};
 use crate::loops::schedule::Schedule;
 use std::any::Any;
 use std::sync::Arc;
@@ -30,6 +30,21 @@ pub struct MemoryStats {
     pub peak: usize,
     /// The limit on `reserved`, if one is set.
     pub limit: Option<usize>,
+}
+
+/// A run that did not come to its end.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: Error,
+    /// Whether kernels may have written to inputs that were given for good.
+    pub started: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed { error, started: false }
+    }
 }
 
 /// A device.
@@ -68,11 +83,12 @@ pub trait Backend: Send + Sync {
     /// If the device lacks something the kernels need.
     fn prepare(&self, schedule: &Schedule) -> Result<Arc<dyn Executable>>;
     /// Runs a prepared plan: `inputs` by slot place `Input(i)`; returns the buffers of `Output(i)`. A kernel that updates an `Input` slot
-    /// changes the caller's buffer: a plan does that only with inputs it was given for good.
+    /// changes the caller's buffer: a plan does that only with inputs it was given for good. Another argument of that kernel may be the
+    /// same buffer then, see [`may_overwrite`](crate::loops::Kernel::may_overwrite).
     ///
     /// # Errors
     /// `Memory` or `Device`.
-    fn run(&self, exe: &dyn Executable, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>>;
+    fn run(&self, exe: &dyn Executable, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>, Failed>;
     /// Waits for all queued work.
     ///
     /// # Errors

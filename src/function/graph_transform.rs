@@ -28,8 +28,15 @@ impl Captured {
     /// Imports everything below `roots`; the trace's outputs are theirs. `stops` are not flagged if their recipe was flushed.
     pub fn new(roots: &[Tensor], stops: &[Tensor]) -> Result<Captured> {
         let arcs: Vec<NodeRef> = roots.iter().map(|t| t.0.clone()).collect();
-        let owner = graph::owner();
-        let walk = graph::walk(&owner, arcs.iter().chain(stops.iter().map(|t| &t.0)), Through::Recipes);
+        let mut owner = graph::owner();
+        let walk = loop {
+            let walk = graph::walk(&owner, arcs.iter().chain(stops.iter().map(|t| &t.0)), Through::Recipes);
+            if graph::readable(&walk)? {
+                break walk;
+            }
+            drop(walk);
+            owner = graph::wait_for_claims(owner);
+        };
         for n in &walk.order {
             if let Some(e) = n.poison() {
                 return Err(e.clone());

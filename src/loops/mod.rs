@@ -17,6 +17,7 @@
 //!
 //! The archetype is a promise about the shape of the passes, so that an emitter can choose its template.
 
+mod in_place;
 pub mod interp;
 pub mod order;
 #[cfg(test)]

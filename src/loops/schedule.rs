@@ -11,7 +11,7 @@ pub struct SlotId(pub u32);
 /// Where a slot's memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The caller's buffer of that number.
+    /// The caller's buffer of that number; written only if it was [donated](Schedule::donated).
     Input(u32),
     /// A fresh buffer that becomes the result of that number.
     Output(u32),
@@ -66,4 +66,6 @@ pub struct Schedule {
     pub params: Vec<DType>,
     /// Bytes of arena needed.
     pub arena_bytes: usize,
+    /// Caller's buffers that were given for good, by number: kernels may write them, and they may come back as results.
+    pub donated: Vec<u32>,
 }

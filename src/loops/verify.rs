@@ -510,7 +510,7 @@ pub(crate) fn binding(s: &Schedule, i: &Instance) -> Result<()> {
 }
 
 /// Checks every kernel of a schedule, what its instances bind, and that slots are used soundly: written before read, caller's
-/// buffers never written, instances of a launch independent, memory of the arena not shared by slots that live at once.
+/// buffers written only if donated, instances of a launch independent, memory of the arena not shared by slots that live at once.
 ///
 /// # Errors
 /// `Internal`, naming the launch or slot.
@@ -525,10 +525,17 @@ pub fn verify_schedule(s: &Schedule) -> Result<()> {
                 verify(&i.kernel).map_err(|e| within(&e, format!("launch {n}")))?;
             }
             binding(s, i).map_err(|e| within(&e, format!("launch {n}")))?;
+            if let Some((a, b)) = i.kernel.bad_overlap(&i.slots) {
+                bail!(
+                    Internal,
+                    "schedule: launch {n}: arguments a{a} and a{b} of instance {m} share slot {}, which is written",
+                    i.slots[a].0
+                );
+            }
             for (arg, (slot, a)) in i.slots.iter().zip(&i.kernel.args).enumerate() {
                 let (id, place) = (slot.0 as usize, s.slots[slot.0 as usize].place);
                 let writes = a.access != Access::Read;
-                if writes && matches!(place, Place::Input(_)) {
+                if writes && matches!(place, Place::Input(i) if !s.donated.contains(&i)) {
                     bail!(Internal, "schedule: launch {n} writes slot {id}, a buffer of the caller's");
                 }
                 if a.access != Access::Write
@@ -541,6 +548,7 @@ pub fn verify_schedule(s: &Schedule) -> Result<()> {
                 // Two reads never conflict; anything else needs an order that a launch does not have.
                 if let Some((other, wrote)) = users.insert(slot.0, (m, writes))
                     && (writes || wrote)
+                    && other != m
                 {
                     bail!(Internal, "schedule: launch {n}: instances {other} and {m} (argument a{arg}) share slot {id}, which is written");
                 }

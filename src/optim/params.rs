@@ -2,7 +2,9 @@
 
 use crate::base::error::bail;
 use crate::function::tree::{frozen, leaves, map_tensors, named_leaves};
-use crate::{Result, Tensor, Tree, catch, eval};
+use crate::tensor::eval_over;
+use crate::trace::graph::NodeRef;
+use crate::{Result, Tensor, Tree, catch};
 
 /// A parameter and its gradient, in the dtype updates are computed in.
 pub(super) struct Param {
@@ -28,7 +30,10 @@ pub(super) fn step<R: Rule, T: Tree>(rule: &mut R, model: &mut T, grads: &T) -> 
     })??;
     let mut all = leaves(&new_model);
     all.extend(new_rule.state().into_iter().cloned());
-    eval(&all)?;
+    // What the model and the rule let go of may be overwritten.
+    let spare: Vec<NodeRef> =
+        leaves(model).iter().chain(rule.state()).filter(|old| !all.iter().any(|new| new.0.same(&old.0))).map(|old| old.0.clone()).collect();
+    eval_over(&all, &spare)?;
     *model = new_model;
     *rule = new_rule;
     Ok(())

@@ -54,11 +54,11 @@ pub fn fusing() -> bool {
     *ON
 }
 
-/// Simplifies, fuses and lays out a trace.
+/// Simplifies, fuses and lays out a trace. `donated` says of each input whether its memory may be reused; none if empty.
 ///
 /// # Errors
 /// `Internal` if a pass broke a rule.
-pub fn lower(trace: &Trace, fusing: bool) -> Result<Lowering> {
+pub fn lower(trace: &Trace, fusing: bool, donated: &[bool]) -> Result<Lowering> {
     #[cfg(debug_assertions)]
     crate::trace::verify::verify(trace)?;
     let simplified = simplify::simplify(trace);
@@ -73,7 +73,7 @@ pub fn lower(trace: &Trace, fusing: bool) -> Result<Lowering> {
             (r, text)
         })
         .collect();
-    let laid = memory::lay_out(&trace, launches, &outputs)?;
+    let laid = memory::lay_out(&trace, launches, &outputs, donated)?;
     super::debug("fuse", || {
         laid.schedule.launches.iter().flat_map(|l| &l.instances).map(|i| i.kernel.to_string()).collect::<Vec<_>>().join("\n")
     });
@@ -97,7 +97,7 @@ pub(super) fn compile(imported: Imported, request: &Request) -> Result<Plan> {
         trace = simplify::simplify(&trace);
         checks = super::bounds::add(&mut trace);
     }
-    let lowered = lower(&trace, fusing())?;
+    let lowered = lower(&trace, fusing(), &request.donated)?;
     let executable = backend.prepare(&lowered.schedule)?;
     let launches = lowered.schedule.launches.len();
     let bytes = request.keyed.words.len() * 8 + trace.insts.len() * 64 + launches * 1024;
@@ -116,6 +116,17 @@ fn check_size(t: &Trace) -> Result<()> {
     Ok(())
 }
 
+/// How [`run_trace`] runs a trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// A kernel for each op.
+    Unfused,
+    /// As tensors are evaluated.
+    Fused,
+    /// Fused, and results may be written over the inputs.
+    OverInputs,
+}
+
 /// Runs a whole trace on the CPU device without the plan cache: for tests and tools that start from a trace and not from tensors.
 ///
 /// # Errors
@@ -124,15 +135,16 @@ pub fn run_trace(
     t: &Trace,
     inputs: &[crate::trace::interp::HostTensor],
     params: &[crate::base::Scalar],
-    fusing: bool,
+    how: How,
 ) -> Result<Vec<crate::trace::interp::HostTensor>> {
     use crate::trace::interp::HostTensor;
     check_size(t)?;
-    let l = lower(t, fusing)?;
+    let donated = if how == How::OverInputs { vec![true; t.inputs.len()] } else { Vec::new() };
+    let l = lower(t, how != How::Unfused, &donated)?;
     let device = backend::of(crate::base::DeviceId(0));
     let exe = device.prepare(&l.schedule)?;
     let leaves = inputs.iter().map(|h| device.upload(&h.to_bytes())).collect::<Result<Vec<_>>>()?;
-    let outs = device.run(&*exe, &leaves, params)?;
+    let outs = device.run(&*exe, &leaves, params).map_err(|f| f.error)?;
     l.results
         .iter()
         .zip(&t.outputs)

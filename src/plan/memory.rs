@@ -27,16 +27,93 @@ struct Life {
     last: usize,
 }
 
+fn input_number(t: &Trace, v: ValueId) -> Option<u32> {
+    match t[v].op {
+        Op::Input(n) => Some(n),
+        _ => None,
+    }
+}
+
+/// Which outputs are written over which leaves: a leaf that was given for good, of the same type and size, that is no result itself,
+/// read for the last time before the output is first written, or by the very kernel that writes it, if that may. Copies that this
+/// makes pointless are taken out.
+fn overwrites(t: &Trace, launches: &mut Vec<FusedLaunch>, outputs: &[ValueId], donated: &[bool]) -> HashMap<ValueId, ValueId> {
+    let mut over = HashMap::new();
+    if !donated.contains(&true) {
+        return over;
+    }
+    /// Launch and instance of the first write of an output or the last read of a leaf.
+    type At = (usize, usize);
+    let (mut reads, mut writes): (HashMap<ValueId, Vec<At>>, HashMap<ValueId, At>) = (HashMap::new(), HashMap::new());
+    for (l, launch) in launches.iter().enumerate() {
+        for (k, i) in launch.instances.iter().enumerate() {
+            for (&v, a) in i.args.iter().zip(&i.kernel.args) {
+                if a.access == Access::Read {
+                    reads.entry(v).or_default().push((l, k));
+                } else {
+                    writes.entry(v).or_insert((l, k));
+                }
+            }
+        }
+    }
+    let mut free: Vec<ValueId> = t
+        .inputs
+        .iter()
+        .copied()
+        .filter(|&v| input_number(t, v).is_some_and(|n| donated.get(n as usize) == Some(&true)) && !outputs.contains(&v))
+        .collect();
+    for &o in outputs {
+        let Some(&(l, k)) = writes.get(&o) else { continue };
+        if over.contains_key(&o) {
+            continue;
+        }
+        let fits = |v: ValueId| {
+            t.dtype(v) == t.dtype(o)
+                && t.shape(v).numel() == t.shape(o).numel()
+                && reads.get(&v).is_none_or(|at| {
+                    at.iter().all(|&(rl, rk)| {
+                        let i = &launches[l].instances[k];
+                        let arg = |x: ValueId| i.args.iter().position(|&a| a == x).map(|n| crate::loops::ArgId(n as u32));
+                        rl < l || (rl, rk) == (l, k) && arg(v).zip(arg(o)).is_some_and(|(r, w)| i.kernel.may_overwrite(r, w))
+                    })
+                })
+        };
+        // Best the leaf that the writing kernel reads: its memory is at hand.
+        let here = |v: &ValueId| !reads.get(v).is_some_and(|at| at.contains(&(l, k)));
+        let Some(v) = free.iter().copied().filter(|&v| fits(v)).min_by_key(here) else { continue };
+        free.retain(|&x| x != v);
+        over.insert(o, v);
+    }
+    for launch in launches.iter_mut() {
+        launch.instances.retain(|i| match i.args[..] {
+            [a, b] => {
+                let pair = |r: usize, w: usize| {
+                    over.get(&i.args[w]) == Some(&i.args[r])
+                        && i.kernel.copies(crate::loops::ArgId(r as u32), crate::loops::ArgId(w as u32))
+                };
+                a == b || !(pair(0, 1) || pair(1, 0))
+            }
+            _ => true,
+        });
+    }
+    launches.retain(|l| !l.instances.is_empty());
+    over
+}
+
 /// Gives every argument a slot and every temporary a place in the arena.
 ///
 /// # Errors
 /// `Internal` if an output is nowhere stored.
-pub fn lay_out(t: &Trace, launches: Vec<FusedLaunch>, outputs: &[ValueId]) -> Result<Layout> {
+pub fn lay_out(t: &Trace, mut launches: Vec<FusedLaunch>, outputs: &[ValueId], donated: &[bool]) -> Result<Layout> {
     let mut s = Schedule { params: t.params.iter().map(|&p| t.dtype(p)).collect(), ..Schedule::default() };
+    let over = overwrites(t, &mut launches, outputs, donated);
+    s.donated = over.values().filter_map(|&v| input_number(t, v)).collect();
     let mut slot_of: HashMap<ValueId, SlotId> = HashMap::new();
     let mut lives: Vec<Life> = Vec::new();
     let mut output_number: HashMap<ValueId, u32> = HashMap::new();
     let mut results = Vec::new();
+    // A result that overwrites a leaf is that leaf.
+    let own = |v: ValueId| over.get(&v).copied().unwrap_or(v);
     let mut slot = |v: ValueId, place: Place, s: &mut Schedule, lives: &mut Vec<Life>| {
         *slot_of.entry(v).or_insert_with(|| {
             s.slots.push(Slot { dtype: t.dtype(v), numel: t.shape(v).numel(), place });
@@ -44,7 +121,7 @@ pub fn lay_out(t: &Trace, launches: Vec<FusedLaunch>, outputs: &[ValueId]) -> Re
             SlotId(s.slots.len() as u32 - 1)
         })
     };
-    for &o in outputs {
+    for o in outputs.iter().map(|&o| own(o)) {
         match t[o].op {
             Op::Input(n) => results.push(PlanResult::Leaf(n)),
             _ => {
@@ -59,7 +136,7 @@ pub fn lay_out(t: &Trace, launches: Vec<FusedLaunch>, outputs: &[ValueId]) -> Re
         let mut instances = Vec::with_capacity(l.instances.len());
         for i in l.instances {
             let mut slots = Vec::with_capacity(i.args.len());
-            for (&v, arg) in i.args.iter().zip(&i.kernel.args) {
+            for (v, arg) in i.args.iter().map(|&v| own(v)).zip(&i.kernel.args) {
                 let place = match t[v].op {
                     Op::Input(n) => Place::Input(n),
                     _ => Place::Arena(0),

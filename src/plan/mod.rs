@@ -10,11 +10,12 @@
 pub mod bounds;
 mod cache;
 pub(crate) mod compile;
+mod donate;
 mod explain;
 mod memory;
 mod stats;
 
-pub use compile::{Plan, PlanResult, run_trace};
+pub use compile::{How, Plan, PlanResult, run_trace};
 pub use explain::{Report, ReportKernel, explain, of_trace};
 pub use stats::{Stats, stats};
 
@@ -43,6 +44,8 @@ struct Request {
     keyed: key::Keyed,
     hash: u64,
     device: DeviceId,
+    /// For each leaf, whether it may be overwritten; empty if none may.
+    donated: Vec<bool>,
 }
 
 /// Computes the nodes' values, and those of what is bundled with them and still held.
@@ -50,18 +53,36 @@ struct Request {
 /// # Errors
 /// The slip a poisoned tensor carries; what the device reports. Nothing is set then, and the engine works on.
 pub fn evaluate(nodes: &[NodeRef], keep: Keep) -> Result<()> {
+    evaluate_over(nodes, keep, &[])
+}
+
+/// As [`evaluate`], for a caller that lets go of one handle of each node of `spare` (which holds another) if this succeeds: what nobody
+/// else holds may be overwritten.
+///
+/// # Errors
+/// As [`evaluate`]. If the device fails half way, what was overwritten is lost: later uses are a `Memory` error.
+pub fn evaluate_over(nodes: &[NodeRef], keep: Keep, spare: &[NodeRef]) -> Result<()> {
     if let Some(e) = nodes.iter().find_map(|n| n.poison()) {
         return Err(e.clone());
     }
     let mut roots = wanted(nodes);
-    if !roots.is_empty() {
-        run(&mut roots)?;
+    let mut claimed = None;
+    while !roots.is_empty() {
+        match run(&mut roots, keep, spare)? {
+            Ran::Now(c) => {
+                claimed = Some(c);
+                break;
+            }
+            Ran::NotYet => roots = wanted(nodes),
+        }
     }
     if keep == Keep::Cut {
         let cut: Vec<_> = {
             let mut owner = graph::owner();
             roots.iter().chain(nodes).filter_map(|n| n.cut(&mut owner, false)).collect()
         };
+        // Only now nobody comes upon what was overwritten.
+        drop(claimed);
         // Recipes are dropped here, without the owner: a long chain takes its time.
         drop(cut);
     }
@@ -129,14 +150,21 @@ fn held_mates(owner: &graph::Owner, walk: &graph::Walk<'_>, roots: &[NodeRef]) -
         .collect()
 }
 
-fn run(roots: &mut Vec<NodeRef>) -> Result<()> {
+/// Whether a run took place.
+enum Ran {
+    Now(Claimed),
+    /// Another thread was overwriting a leaf; it is done, and may have set wanted values.
+    NotYet,
+}
+
+fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
     let device = roots[0].device;
     if let Some(other) = roots.iter().find(|n| n.device != device) {
         return Err(err!(Device, "tensors on device {} and {} are evaluated together: evaluate them apart", device.0, other.device.0)
             .at(other.site));
     }
-    let (request, found, imported) = {
-        let owner = graph::owner();
+    let (request, mut claimed, found, imported) = {
+        let mut owner = graph::owner();
         let mut walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
         let mates = held_mates(&owner, &walk, roots);
         if !mates.is_empty() {
@@ -147,12 +175,25 @@ fn run(roots: &mut Vec<NodeRef>) -> Result<()> {
         if let Some(e) = walk.order.iter().find_map(|n| n.poison()) {
             return Err(e.clone());
         }
-        let keyed = key::encode(&owner, &walk, roots.iter());
+        if !graph::readable(&walk)? {
+            drop(walk);
+            drop(graph::wait_for_claims(owner));
+            return Ok(Ran::NotYet);
+        }
+        let donated = match keep {
+            Keep::Cut if !debugging("bounds") => donate::donated(&owner, &walk, roots, spare),
+            _ => Vec::new(),
+        };
+        let mut keyed = key::encode(&owner, &walk, roots.iter());
+        keyed.words.extend(donated.iter().enumerate().filter(|(_, d)| **d).map(|(i, _)| i as u64));
         let hash = key::hash(&keyed.words);
         let found = cache::plans().find(hash, &keyed.words);
         // Imported under the same lock, so that the trace is the one the key describes.
         let imported = if found.is_some() { None } else { Some(import::import(&owner, &walk, Through::Unevaluated, roots.iter())?) };
-        (Request { roots: roots.clone(), keyed, hash, device }, found, imported)
+        let claimed: Vec<NodeRef> = if donated.is_empty() { Vec::new() } else { donate::leaves(&owner, &walk, &donated) };
+        drop(walk);
+        graph::set_claims(&mut owner, claimed.iter(), graph::Claim::Taken);
+        (Request { roots: roots.clone(), keyed, hash, device, donated }, Claimed(claimed), found, imported)
     };
     let plan = match (found, imported) {
         (Some(plan), _) => {
@@ -165,7 +206,12 @@ fn run(roots: &mut Vec<NodeRef>) -> Result<()> {
     let site = request.roots[0].site;
     let backend = backend::of(request.device);
     let leaves: Vec<_> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
-    let storages = backend.run(&*plan.executable, &leaves, &request.keyed.params).map_err(|e| e.at(site))?;
+    let storages = backend.run(&*plan.executable, &leaves, &request.keyed.params).map_err(|f| {
+        if f.started {
+            claimed.settle(graph::Claim::Lost);
+        }
+        f.error.at(site)
+    })?;
     if !plan.checks.is_empty() {
         bounds::verify(&plan.checks, &plan.results[request.roots.len()..], &storages, &leaves, backend)?;
     }
@@ -176,7 +222,25 @@ fn run(roots: &mut Vec<NodeRef>) -> Result<()> {
         };
         let _ = node.value.set(Ok(Value { storage, dtype: node.dtype }));
     }
-    Ok(())
+    Ok(Ran::Now(claimed))
+}
+
+/// Leaves this thread is about to overwrite. However it comes to an end, those who wait go on.
+struct Claimed(Vec<NodeRef>);
+
+impl Claimed {
+    fn settle(&mut self, claim: graph::Claim) {
+        let leaves = std::mem::take(&mut self.0);
+        if !leaves.is_empty() {
+            graph::set_claims(&mut graph::owner(), leaves.iter(), claim);
+        }
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        self.settle(graph::Claim::Free);
+    }
 }
 
 /// The plan of a slot; whoever comes first compiles, the others wait for it.

@@ -105,9 +105,14 @@ impl Tensor {
 /// # Errors
 /// As [`Tensor::eval`].
 pub fn eval<T: Borrow<Tensor>>(tensors: &[T]) -> Result<()> {
+    eval_over(tensors, &[])
+}
+
+/// As [`eval`]; the caller then lets go of one handle of each node of `spare`, whose memory may be reused.
+pub(crate) fn eval_over<T: Borrow<Tensor>>(tensors: &[T], spare: &[NodeRef]) -> Result<()> {
     let nodes: Vec<NodeRef> = tensors.iter().map(|t| t.borrow().0.clone()).collect();
     if record::inside_transform() {
         return record::first_poison(&nodes);
     }
-    plan::evaluate(&nodes, plan::Keep::Cut)
+    plan::evaluate_over(&nodes, plan::Keep::Cut, spare)
 }

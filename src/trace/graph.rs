@@ -9,8 +9,8 @@ use super::op::Op;
 use crate::base::{DType, DeviceId, Error, Result, Scalar, Shape, Site, Value};
 use qcell::{TCell, TCellOwner};
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Marks the cells of the graph.
 pub struct Graph;
@@ -41,6 +41,8 @@ pub struct Node {
     /// Outputs of one transform that are evaluated together.
     pub bundle: OnceLock<Arc<Bundle>>,
     recipe: TCell<Graph, Recipe>,
+    /// What became of a leaf's data: written only under the owner.
+    claim: AtomicU8,
     /// (walk generation << 32) | number in that walk. Written only under the owner.
     mark: AtomicU64,
 }
@@ -138,6 +140,7 @@ impl Node {
             value: OnceLock::new(),
             bundle: OnceLock::new(),
             recipe: TCell::new(recipe),
+            claim: AtomicU8::new(Claim::Free as u8),
             mark: AtomicU64::new(0),
         }
     }
@@ -147,6 +150,7 @@ impl Node {
         *self.recipe.get_mut() = Recipe::Leaf;
         self.value.take();
         self.bundle.take();
+        *self.claim.get_mut() = Claim::Free as u8;
         *self.mark.get_mut() = 0;
     }
 
@@ -186,6 +190,15 @@ impl Node {
         ((m >> 32) as u32 == generation && m as u32 != u32::MAX).then_some(m as u32)
     }
 
+    /// What became of a leaf's data. Meaningful while the owner is held.
+    pub fn claim(&self) -> Claim {
+        match self.claim.load(Ordering::Relaxed) {
+            0 => Claim::Free,
+            1 => Claim::Taken,
+            _ => Claim::Lost,
+        }
+    }
+
     fn visited(&self, generation: u32) -> bool {
         (self.mark.load(Ordering::Relaxed) >> 32) as u32 == generation
     }
@@ -199,6 +212,57 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Node({} {})", self.dtype, self.shape)
     }
+}
+
+/// What became of a leaf's data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Claim {
+    /// It is there.
+    Free,
+    /// An evaluation that runs now may overwrite it.
+    Taken,
+    /// An evaluation that failed half way has overwritten it.
+    Lost,
+}
+
+static SETTLED: Condvar = Condvar::new();
+
+/// Sets what became of leaves, and wakes who waits for them.
+pub fn set_claims<'a>(_: &mut Owner, leaves: impl Iterator<Item = &'a NodeRef>, claim: Claim) {
+    for n in leaves {
+        n.claim.store(claim as u8, Ordering::Relaxed);
+    }
+    SETTLED.notify_all();
+}
+
+/// Gives the owner away until some claim has changed.
+pub fn wait_for_claims(owner: MutexGuard<'static, Owner>) -> MutexGuard<'static, Owner> {
+    SETTLED.wait(owner).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the data of all leaves of a walk can be read.
+///
+/// # Errors
+/// `Memory` if that of some leaf is lost.
+pub fn readable(walk: &Walk<'_>) -> Result<bool> {
+    let mut taken = false;
+    for n in &walk.order {
+        match n.claim() {
+            Claim::Free => {}
+            Claim::Taken => taken = true,
+            Claim::Lost => {
+                return Err(crate::base::error::err!(
+                    Memory,
+                    "the data of a {} {} is lost: the evaluation it was given to failed half way",
+                    n.dtype,
+                    n.shape
+                )
+                .at(n.site));
+            }
+        }
+    }
+    Ok(!taken)
 }
 
 /// What counts as a leaf of a walk.

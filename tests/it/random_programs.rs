@@ -1,8 +1,8 @@
-//! Random programs on the device, fused and unfused, against the interpreter, each run twice.
+//! Random programs on the device, fused, fused over their inputs, and unfused twice, against the interpreter.
 //!
 //! `LAZULI_PROGRAMS=N` runs N of them, `LAZULI_SEED=S` starts at another seed.
 
-use lazuli::plan::run_trace;
+use lazuli::plan::{How, run_trace};
 use lazuli::trace::generate::random_program;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,22 +20,20 @@ fn size(seed: u64) -> usize {
 /// What is wrong with a program's runs, if anything.
 fn fault(seed: u64) -> Option<String> {
     let p = random_program(seed, size(seed));
-    for fusing in [true, false] {
-        let run = || catch_unwind(AssertUnwindSafe(|| run_trace(&p.trace, &p.inputs, &p.params, fusing)));
-        let how = if fusing { "fused" } else { "unfused" };
+    for times in [[How::Fused, How::OverInputs], [How::Unfused; 2]] {
         let mut runs = Vec::new();
-        for time in ["first", "second"] {
-            match run() {
+        for how in times {
+            match catch_unwind(AssertUnwindSafe(|| run_trace(&p.trace, &p.inputs, &p.params, how))) {
                 Ok(Ok(out)) => runs.push(out),
-                Ok(Err(e)) => return Some(format!("{how}, {time} run: {e}\n{}", p.trace)),
-                Err(_) => return Some(format!("{how}, {time} run: panicked\n{}", p.trace)),
+                Ok(Err(e)) => return Some(format!("{how:?}: {e}\n{}", p.trace)),
+                Err(_) => return Some(format!("{how:?}: panicked\n{}", p.trace)),
             }
         }
         if let Err(e) = p.check(&runs[0]) {
-            return Some(format!("{how}: {e}"));
+            return Some(format!("{:?}: {e}", times[0]));
         }
         if !runs[0].iter().zip(&runs[1]).all(|(a, b)| a.same(b)) {
-            return Some(format!("{how}: the second run differs from the first\n{}", p.trace));
+            return Some(format!("{:?} differs from {:?}\n{}", times[1], times[0], p.trace));
         }
     }
     None

@@ -1,6 +1,7 @@
 //! Tests on process totals and limits: launches, compiles, memory. Each runs alone in a process of its own, because other tests of
 //! this binary compile and allocate at the same time.
 
+mod donation;
 mod memory;
 mod plans;
 mod training;

@@ -12,8 +12,8 @@ use super::scatter::Scatter;
 use super::sort::Between;
 use super::split::split;
 use super::{CACHE, MEMORY};
-use crate::backend::{Executable, counters};
-use crate::base::error::bail;
+use crate::backend::{Executable, Failed, counters};
+use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Storage};
 use crate::loops::schedule::{Place, Schedule, Slot};
 use crate::loops::{Access, Archetype, Kernel};
@@ -203,9 +203,9 @@ impl CpuExecutable {
     ///
     /// # Errors
     /// `Memory` if outputs or the arena do not fit, `Device` for buffers of other devices.
-    pub fn run(&self, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>> {
+    pub fn run(&self, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>, Failed> {
         if inputs.len() < self.inputs {
-            bail!(Internal, "cpu: the plan has {} inputs, {} were given", self.inputs, inputs.len());
+            return Err(err!(Internal, "cpu: the plan has {} inputs, {} were given", self.inputs, inputs.len()).into());
         }
         let outputs = self.outputs.iter().map(|&n| MEMORY.storage(n)).collect::<Result<Vec<_>>>()?;
         let arena = if self.arena_bytes > 0 { Some(Held::new(&MEMORY, self.arena_bytes)?) } else { None };
@@ -216,7 +216,7 @@ impl CpuExecutable {
                 Place::Input(i) => {
                     let x = &inputs[i as usize];
                     if x.bytes() < slot.bytes() {
-                        bail!(Internal, "cpu: input {i} has {} bytes, the plan expects {}", x.bytes(), slot.bytes());
+                        return Err(err!(Internal, "cpu: input {i} has {} bytes, the plan expects {}", x.bytes(), slot.bytes()).into());
                     }
                     at(x)?
                 }
@@ -227,7 +227,7 @@ impl CpuExecutable {
         }
         counters::LAUNCHES.fetch_add(self.launches.len() as u64, Relaxed);
         for l in &self.launches {
-            launch(l, &table, params)?;
+            launch(l, &table, params).map_err(|error| Failed { error, started: true })?;
         }
         Ok(outputs)
     }

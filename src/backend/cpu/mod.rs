@@ -28,7 +28,7 @@ mod tile;
 #[cfg(test)]
 mod tests;
 
-use super::{Backend, Executable, MemoryStats};
+use super::{Backend, Executable, Failed, MemoryStats};
 use crate::base::error::err;
 use crate::base::{DType, Result, Scalar, Storage};
 use crate::loops::schedule::Schedule;
@@ -98,7 +98,7 @@ impl Backend for Cpu {
         Ok(Arc::new(executable::CpuExecutable::new(schedule)?))
     }
 
-    fn run(&self, exe: &dyn Executable, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>> {
+    fn run(&self, exe: &dyn Executable, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>, Failed> {
         let exe: &executable::CpuExecutable =
             exe.as_any().downcast_ref().ok_or_else(|| err!(Device, "cpu: an executable of another device was given to the CPU"))?;
         exe.run(inputs, params)

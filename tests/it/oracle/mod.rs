@@ -10,6 +10,7 @@ mod reductions;
 mod tolerance;
 
 use crate::rng::Rng;
+use lazuli::plan::How;
 use lazuli::trace::interp::{HostTensor, interpret};
 use lazuli::trace::{Trace, ValueId};
 use lazuli::{DType, Scalar, Shape};
@@ -37,7 +38,9 @@ impl Checker {
         for fusing in [true, false] {
             self.runs += 1;
             let how = if fusing { "fused" } else { "unfused" };
-            let run = std::panic::AssertUnwindSafe(|| lazuli::plan::run_trace(trace, inputs, params, fusing));
+            let run = std::panic::AssertUnwindSafe(|| {
+                lazuli::plan::run_trace(trace, inputs, params, if fusing { How::Fused } else { How::Unfused })
+            });
             let got = match std::panic::catch_unwind(run) {
                 Ok(Ok(g)) => g,
                 Ok(Err(e)) => {

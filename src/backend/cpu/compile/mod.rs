@@ -272,6 +272,14 @@ impl Emitter<'_, '_> {
         if fused {
             self.count(&order, &outs, pass, scatter);
         }
+        // An argument may be written over another: all of a tile is read before anything of it is stored.
+        let is_store = |x: &u32| *x >= base && matches!(outs[(x - base) as usize], Out::Store(_));
+        let order: Vec<u32> = if self.style.late && !scatter {
+            let (stores, rest): (Vec<u32>, Vec<u32>) = order.iter().partition(|x| is_store(x));
+            rest.into_iter().chain(stores).collect()
+        } else {
+            order
+        };
         for (s, st) in pa.stores.iter().enumerate() {
             let d = self.k.args[st.arg.index()].dtype;
             if !scatter

@@ -53,7 +53,7 @@ fn wrong_buffers_are_errors() {
     assert!(exe.run(&[], &[]).is_err());
     let small = upload(&random(DType::F32, 10, &mut Rng(1)));
     let e = exe.run(&[small], &[]).unwrap_err();
-    assert!(e.message().contains("400"), "{e}");
+    assert!(e.error.message().contains("400") && !e.started, "{}", e.error);
 }
 
 #[test]
