@@ -5,7 +5,7 @@ use super::{Request, one_device};
 use crate::backend::{self, Executable};
 use crate::base::{Result, error::bail};
 use crate::fuse::{self, Fused, report::Refusal};
-use crate::loops::schedule::Schedule;
+use crate::loops::schedule::{Place, Schedule};
 use crate::simplify;
 use crate::trace::import::Imported;
 use crate::trace::{Op, Trace};
@@ -21,6 +21,8 @@ pub struct Plan {
     pub checks: Vec<super::bounds::Check>,
     /// Kernel launches a run makes.
     pub launches: usize,
+    /// What is launched, for `LAZULI_DEBUG=launch`; empty else.
+    pub names: Vec<String>,
     /// Memory it holds, roughly.
     pub bytes: usize,
 }
@@ -46,6 +48,25 @@ pub struct Lowering {
     pub refusals: Vec<(Refusal, String)>,
     /// Largest sum of live temporary bytes at any time of the chosen order.
     pub live_bytes: usize,
+}
+
+impl Lowering {
+    /// How the plan's memory is laid out, readable.
+    fn memory_text(&self) -> String {
+        let (mut arena, mut results, mut given) = (0, 0, 0);
+        for s in &self.schedule.slots {
+            match s.place {
+                Place::Arena(_) => arena += s.bytes(),
+                Place::Output(_) => results += s.bytes(),
+                Place::Input(i) if self.schedule.donated.contains(&i) => given += s.bytes(),
+                Place::Input(_) => {}
+            }
+        }
+        format!(
+            "temporaries of {arena} bytes in an arena of {} ({} alive at once); results: {results} bytes of their own, {given} over inputs",
+            self.schedule.arena_bytes, self.live_bytes
+        )
+    }
 }
 
 /// Whether `LAZULI_FUSE=0` asks for one kernel an op.
@@ -97,11 +118,19 @@ pub(super) fn compile(imported: Imported, request: &Request) -> Result<Plan> {
         trace = simplify::simplify(&trace);
         checks = super::bounds::add(&mut trace);
     }
+    let started = std::time::Instant::now();
     let lowered = lower(&trace, fusing(), &request.donated)?;
     let executable = backend.prepare(&lowered.schedule)?;
     let launches = lowered.schedule.launches.len();
+    super::debug("kernel", || (0..launches).map(|i| executable.source(i)).collect::<Vec<_>>().join("\n"));
+    super::debug("plan", || {
+        format!("{} ops became {launches} launches in {:.2} ms", trace.insts.len(), started.elapsed().as_secs_f64() * 1e3)
+    });
+    super::debug("mem", || lowered.memory_text());
     let bytes = request.keyed.words.len() * 8 + trace.insts.len() * 64 + launches * 1024;
-    Ok(Plan { executable, results: lowered.results, checks, launches, bytes })
+    let names =
+        if super::debugging("launch") { lowered.schedule.launches.iter().map(super::explain::launch_name).collect() } else { Vec::new() };
+    Ok(Plan { executable, results: lowered.results, checks, launches, names, bytes })
 }
 
 /// Values too large for any address space are refused before memory is laid out.

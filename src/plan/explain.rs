@@ -175,6 +175,14 @@ pub fn of_trace(trace: &crate::trace::Trace, device: &dyn backend::Backend) -> R
     })
 }
 
+/// What a launch runs, in a few words.
+pub(super) fn launch_name(l: &crate::loops::schedule::Launch) -> String {
+    let k = &l.instances[0].kernel;
+    let axes: Vec<String> = k.axes.iter().map(|a| format!("{}{}", a.extent, if a.row { " row" } else { "" })).collect();
+    let times = if l.instances.len() > 1 { format!(" x {}", l.instances.len()) } else { String::new() };
+    format!("{} [{}]{times}", name(k), axes.join(", "))
+}
+
 fn name(k: &Kernel) -> &'static str {
     match k.archetype {
         Archetype::Pointwise => "pointwise",

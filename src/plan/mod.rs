@@ -197,6 +197,7 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
     };
     let plan = match (found, imported) {
         (Some(plan), _) => {
+            debug("plan", || format!("found: {} launches", plan.launches));
             stats::looked_up(true);
             plan
         }
@@ -206,12 +207,16 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
     let site = request.roots[0].site;
     let backend = backend::of(request.device);
     let leaves: Vec<_> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
+    let started = debugging("launch").then(std::time::Instant::now);
     let storages = backend.run(&*plan.executable, &leaves, &request.keyed.params).map_err(|f| {
         if f.started {
             claimed.settle(graph::Claim::Lost);
         }
         f.error.at(site)
     })?;
+    if let Some(t) = started {
+        debug("launch", || format!("{} launches in {:.3} ms: {}", plan.launches, t.elapsed().as_secs_f64() * 1e3, plan.names.join("; ")));
+    }
     if !plan.checks.is_empty() {
         bounds::verify(&plan.checks, &plan.results[request.roots.len()..], &storages, &leaves, backend)?;
     }

@@ -133,10 +133,10 @@ fn release(arc: Arc<Node>) {
 #[inline]
 fn give_up(inputs: &mut Inputs, pending: &mut Pending) {
     while let Some(i) = inputs.pop() {
-        if let Input::Node(mut n) = i {
-            if let Some(arc) = n.0.take() {
-                pending.push(arc);
-            }
+        if let Input::Node(mut n) = i
+            && let Some(arc) = n.0.take()
+        {
+            pending.push(arc);
         }
     }
 }

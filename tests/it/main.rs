@@ -4,9 +4,11 @@
 //! - [`oracle`]: every op and dtype on the device against the reference interpreter;
 //! - [`random_programs`]: fused = unfused = interpreter;
 //! - [`kernel_counts`]: what fuses into how many kernels;
+//! - [`arena`]: how much memory a plan takes;
 //! - [`behaviour`]: what a user may rely on, by name;
 //! - [`serial`]: tests on process totals, which run one at a time.
 
+mod arena;
 mod behaviour;
 mod goldens;
 mod kernel_counts;

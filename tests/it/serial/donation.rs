@@ -32,7 +32,7 @@ alone! {
         let x = leaf(1);
         let mut y = x * 2.0;
         for _ in 0..3 {
-            y = y + 1.0;
+            y += 1.0;
             with_room(BYTES / 2, || y.eval()).unwrap();
         }
         let want = data(1, N);

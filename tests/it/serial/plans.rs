@@ -116,6 +116,24 @@ alone! {
         assert_eq!(stats().plan_misses, after.plan_misses);
     }
 
+    fn an_mlp_training_step_takes_its_kernels() {
+        let mut model = lazuli::models::Mlp::new(&[784, 512, 512, 10]);
+        let mut opt = Adam::new(1e-3);
+        let (x, y) = (data(&[128, 784]), Tensor::from_vec((0..128).map(|i| i % 10).collect::<Vec<i64>>(), [128]));
+        let mut step = || {
+            let before = stats();
+            let (loss, g) = value_and_grad(|m: &lazuli::models::Mlp| m.forward(&x).cross_entropy(&y), &model);
+            opt.step(&mut model, &g).unwrap();
+            assert!(loss.item::<f32>().unwrap().is_finite());
+            drop(g);
+            let after = stats();
+            (after.launches - before.launches, after.plan_misses - before.plan_misses)
+        };
+        step();
+        step();
+        assert_eq!(step(), (15, 0), "launches and plans of a step");
+    }
+
     fn a_new_batch_size_replans_but_compiles_nothing() {
         let w = data(&[32, 32]);
         let run = |n: usize| (data(&[n, 32]).matmul(&w) + 1.0).tanh().to_vec::<f32>().unwrap().len();
