@@ -201,8 +201,19 @@ impl Scalar {
                 Scalar::Int(x) => x as f32 as f64,
                 s => s.as_f64() as f32 as f64,
             }),
-            DType::F16 => Scalar::Float(f16::from_f64(self.as_f64()).to_f64()),
-            DType::BF16 => Scalar::Float(bf16::from_f64(self.as_f64()).to_f64()),
+            DType::F16 | DType::BF16 => Scalar::Float(round_float(
+                dtype,
+                match self {
+                    // An i64 beyond 2^53 is rounded to odd for the reason given at `round_float`.
+                    Scalar::Int(i) => {
+                        let f = i as f64;
+                        let exact = f as i128 == i as i128;
+                        let down = (f.abs() as u128 > i.unsigned_abs() as u128) as u64;
+                        if exact { f } else { f64::from_bits((f.to_bits() - down) | 1) }
+                    }
+                    x => x.as_f64(),
+                },
+            )),
             DType::I64 => Scalar::Int(self.as_i64()),
             DType::I32 => Scalar::Int(match self {
                 Scalar::Float(x) => x as i32 as i64,
@@ -247,8 +258,9 @@ impl Scalar {
                 })
                 .to_ne_bytes(),
             ),
-            DType::F16 => out[..2].copy_from_slice(&f16::from_f64(self.as_f64()).to_ne_bytes()),
-            DType::BF16 => out[..2].copy_from_slice(&bf16::from_f64(self.as_f64()).to_ne_bytes()),
+            // Exact, once it is rounded.
+            DType::F16 => out[..2].copy_from_slice(&f16::from_f64(self.cast(dtype).as_f64()).to_ne_bytes()),
+            DType::BF16 => out[..2].copy_from_slice(&bf16::from_f64(self.cast(dtype).as_f64()).to_ne_bytes()),
             DType::F64 => out[..8].copy_from_slice(&self.as_f64().to_ne_bytes()),
             DType::I32 => out[..4].copy_from_slice(&(self.cast(dtype).as_i64() as i32).to_ne_bytes()),
             DType::I64 => out[..8].copy_from_slice(&self.as_i64().to_ne_bytes()),
@@ -276,6 +288,27 @@ impl Scalar {
             DType::U8 => Scalar::Int(src[0] as i64),
             DType::Bool => Scalar::Bool(src[0] != 0),
         }
+    }
+}
+
+/// `x` rounded once, to nearest even, to the float type `dtype`.
+///
+/// The half crate goes to f16 by way of f32 or of a cut mantissa, which rounds twice; here f32 is rounded to odd, so that
+/// the second rounding sees whether the first lost anything.
+pub fn round_float(dtype: DType, x: f64) -> f64 {
+    let odd = |x: f64| {
+        let f = x as f32;
+        if f as f64 == x || x.is_nan() {
+            return f;
+        }
+        let bits = f.to_bits() - ((f as f64).abs() > x.abs()) as u32;
+        f32::from_bits(bits | 1)
+    };
+    match dtype {
+        DType::F32 => x as f32 as f64,
+        DType::F16 => f16::from_f32(odd(x)).to_f64(),
+        DType::BF16 => bf16::from_f32(odd(x)).to_f64(),
+        _ => x,
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Access, Archetype, Bound, ExprKind, Index, Kernel, Pass, ReduceKind,
 use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Shape};
 use crate::trace::interp::{Accumulator, HostTensor, total_order};
-use crate::trace::scalar::{eval_binary, eval_cast, eval_compare, eval_unary, philox};
+use crate::trace::scalar::{eval_binary, eval_compare, eval_unary, philox};
 use crate::trace::{Binary, Reduce, ScatterMode};
 
 /// Runs one kernel on flat buffers, one per argument.
@@ -94,7 +94,7 @@ impl Memory for [HostTensor] {
     }
     fn set(&mut self, arg: usize, i: usize, value: Scalar) {
         let dtype = self[arg].dtype;
-        self[arg].set(i, eval_cast(dtype, value));
+        self[arg].set(i, value.cast(dtype));
     }
 }
 
@@ -130,7 +130,7 @@ impl Memory for Bytes {
     }
     fn set(&mut self, arg: usize, i: usize, value: Scalar) {
         let dtype = self.bound[arg].0;
-        eval_cast(dtype, value).write(dtype, self.at(arg, i));
+        value.cast(dtype).write(dtype, self.at(arg, i));
     }
 }
 
@@ -227,7 +227,7 @@ impl State<'_> {
             }
         }
         // A half result stays in f32 until it is cast or stored.
-        let results = pass.reduces.iter().zip(&folds).map(|(r, f)| eval_cast(r.dtype.accumulator(), f.value(r.dtype.accumulator())));
+        let results = pass.reduces.iter().zip(&folds).map(|(r, f)| f.value(r.dtype.accumulator()).cast(r.dtype.accumulator()));
         self.reduced.push(results.collect());
         Ok(())
     }
@@ -250,7 +250,7 @@ impl State<'_> {
                 for i in 0..len {
                     let i = if reverse { len - 1 - i } else { i };
                     acc.add(self.scratch[0][i]);
-                    self.scratch[1][i] = eval_cast(dtype, acc.value(dtype));
+                    self.scratch[1][i] = acc.value(dtype).cast(dtype);
                 }
             }
             _ => {}
@@ -322,7 +322,7 @@ impl State<'_> {
         let at = |x: super::ExprId| self.exprs[x.index()];
         Ok(match &expr.kind {
             ExprKind::Const(c) => *c,
-            ExprKind::Param(p) => eval_cast(expr.dtype, self.params[*p as usize]),
+            ExprKind::Param(p) => self.params[*p as usize].cast(expr.dtype),
             ExprKind::Load { arg, index, mask, fill } => {
                 if mask.iter().all(|b| self.holds(b)) {
                     memory.get(arg.index(), self.element(arg.index(), self.indices[index.index()])?)
@@ -330,13 +330,13 @@ impl State<'_> {
                     *fill
                 }
             }
-            ExprKind::Index(i) => eval_cast(wide, Scalar::Int(self.indices[i.index()])),
+            ExprKind::Index(i) => Scalar::Int(self.indices[i.index()]).cast(wide),
             ExprKind::InBounds(mask) => Scalar::Bool(mask.iter().all(|b| self.holds(b))),
             ExprKind::Unary(op, a) => eval_unary(*op, wide, at(*a)),
             ExprKind::Binary(op, a, b) => eval_binary(*op, wide, at(*a), at(*b)),
             ExprKind::Compare(op, a, b) => Scalar::Bool(eval_compare(*op, at(*a), at(*b))),
             ExprKind::Select(mask, a, b) => at(if at(*mask).as_bool() { *a } else { *b }),
-            ExprKind::Cast(a) => eval_cast(expr.dtype, at(*a)),
+            ExprKind::Cast(a) => at(*a).cast(expr.dtype),
             ExprKind::Random(key, offset, i) => {
                 let i = self.indices[i.index()] as u64;
                 let words = philox(at(*key).as_i64() as u64, (at(*offset).as_i64() as u64).wrapping_add(i / 4));

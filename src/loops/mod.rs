@@ -108,7 +108,7 @@ pub enum Archetype {
     /// One outer pass with one store of that mode; points are visited in row-major order where the mode makes order matter.
     Scatter(ScatterMode),
     /// Pass 0 writes scratch 0 along the single row axis (last); scratch 1 (I64) becomes the positions that sort it stably, NaN
-    /// last; pass 1 stores. `true`: descending.
+    /// counting as largest; pass 1 stores. `true`: descending.
     Sort(bool),
     /// Pass 0 writes scratch 0 along the single row axis; scratch 1 becomes its running combination; pass 1 stores.
     Cumulative {
@@ -276,29 +276,35 @@ pub struct Affine {
 impl Kernel {
     /// The index as an affine function of the loop axes, if it is one.
     pub fn affine(&self, i: IndexId) -> Option<Affine> {
-        let n = self.axes.len();
-        let zero = || Affine { base: 0, strides: SmallVec::from_elem(0, n) };
-        Some(match self.indices[i.index()] {
-            Index::Axis(k) => {
-                let mut a = zero();
-                a.strides[k as usize] = 1;
-                a
-            }
-            Index::Const(c) => Affine { base: c, ..zero() },
-            Index::Add(x, y) => {
-                let (mut a, b) = (self.affine(x)?, self.affine(y)?);
-                a.base += b.base;
-                a.strides.iter_mut().zip(&b.strides).for_each(|(s, t)| *s += t);
-                a
-            }
-            Index::Mul(x, c) => {
-                let mut a = self.affine(x)?;
-                a.base *= c;
-                a.strides.iter_mut().for_each(|s| *s *= c);
-                a
-            }
-            Index::Div(..) | Index::Mod(..) | Index::Value(..) => return None,
-        })
+        let zero = || Affine { base: 0, strides: SmallVec::from_elem(0, self.axes.len()) };
+        // Shared parts are walked once.
+        let mut known: std::collections::HashMap<IndexId, Affine> = std::collections::HashMap::new();
+        for n in self.order([order::Node::Index(i)]).ok()? {
+            let order::Node::Index(n) = n else { return None };
+            let a = match self.indices[n.index()] {
+                Index::Axis(k) => {
+                    let mut a = zero();
+                    a.strides[k as usize] = 1;
+                    a
+                }
+                Index::Const(c) => Affine { base: c, ..zero() },
+                Index::Add(x, y) => {
+                    let (mut a, b) = (known[&x].clone(), &known[&y]);
+                    a.base += b.base;
+                    a.strides.iter_mut().zip(&b.strides).for_each(|(s, t)| *s += t);
+                    a
+                }
+                Index::Mul(x, c) => {
+                    let mut a = known[&x].clone();
+                    a.base *= c;
+                    a.strides.iter_mut().for_each(|s| *s *= c);
+                    a
+                }
+                Index::Div(..) | Index::Mod(..) | Index::Value(..) => return None,
+            };
+            known.insert(n, a);
+        }
+        known.remove(&i)
     }
 
     /// Points of the outer axes.

@@ -3,8 +3,9 @@
 
 use super::Builder;
 use super::cse::commutes;
+use crate::base::dtype::round_float;
 use crate::base::{DType, Scalar};
-use crate::trace::scalar::{eval_binary, eval_cast, eval_compare, eval_unary, round_float};
+use crate::trace::scalar::{eval_binary, eval_compare, eval_unary};
 use crate::trace::{Binary, Compare, Inst, Op, Reduce, Unary, ValueId};
 use smallvec::SmallVec;
 
@@ -34,7 +35,7 @@ fn constant(b: &mut Builder, inst: &Inst) -> Option<ValueId> {
         Op::Binary(op) => eval_binary(op, inst.dtype, a[0], a[1]),
         Op::Compare(op) => Scalar::Bool(eval_compare(op, a[0], a[1])),
         Op::Select => a[if a[0].as_bool() { 1 } else { 2 }],
-        _ => eval_cast(inst.dtype, a[0]),
+        _ => a[0].cast(inst.dtype),
     };
     Some(b.constant(value, inst.dtype, &inst.shape))
 }

@@ -1,6 +1,6 @@
 //! The type rule of every op: result dtype and shape from the operands', or an error that names both.
 
-use super::op::{ConvSpec, Op, Reduce};
+use super::op::{ConvSpec, Op, Reduce, ScatterMode};
 use crate::base::error::bail;
 use crate::base::{DType, Error, Result, Shape};
 
@@ -138,11 +138,14 @@ pub fn infer(op: &Op, args: &[(DType, &Shape)]) -> Result<(DType, Shape)> {
             let b = index_operands(name, *batch as usize, args)?;
             (args[0].0, ix.iter().chain(&x[b + 1..]).copied().collect())
         }
-        Op::Scatter(_, batch) => {
+        Op::Scatter(mode, batch) => {
             arity(3)?;
             let (x, ix, up) = (args[0].1, args[1].1, args[2].1);
             let b = index_operands(name, *batch as usize, args)?;
             let want: Shape = ix.iter().chain(&x[b + 1..]).copied().collect();
+            if args[0].0 == DType::Bool && *mode == ScatterMode::Add {
+                bail!(DType, "scatter add is not defined for bool: cast to an integer first");
+            }
             if *up != want || args[2].0 != args[0].0 {
                 bail!(Shape, "scatter into {} {x} at {ix}: updates are {} {up}, expected {} {want}", args[0].0, args[2].0, args[0].0);
             }

@@ -3,45 +3,8 @@
 //! Floats are computed in f64 and rounded once to the dtype; integers are computed in i64 and wrapped to it.
 
 use super::elementwise::{Binary, Compare, Unary};
+use crate::base::dtype::round_float;
 use crate::base::{DType, Scalar};
-use half::{bf16, f16};
-
-/// `x` rounded once, to nearest even, to the float type `dtype`.
-///
-/// The half crate goes to f16 by way of f32 or of a cut mantissa, which rounds twice; here f32 is rounded to odd, so that
-/// the second rounding sees whether the first lost anything.
-pub fn round_float(dtype: DType, x: f64) -> f64 {
-    let odd = |x: f64| {
-        let f = x as f32;
-        if f as f64 == x || x.is_nan() {
-            return f;
-        }
-        let bits = f.to_bits() - ((f as f64).abs() > x.abs()) as u32;
-        f32::from_bits(bits | 1)
-    };
-    match dtype {
-        DType::F32 => x as f32 as f64,
-        DType::F16 => f16::from_f32(odd(x)).to_f64(),
-        DType::BF16 => bf16::from_f32(odd(x)).to_f64(),
-        _ => x,
-    }
-}
-
-/// `x` as an element of `dtype`: a float is rounded to nearest even, or truncated and saturated to i64 (I32: to i32) on its
-/// way to an integer; an integer wraps; anything but zero is true.
-pub fn eval_cast(dtype: DType, x: Scalar) -> Scalar {
-    match (dtype, x) {
-        (DType::F16 | DType::BF16, Scalar::Int(i)) => {
-            // An i64 beyond 2^53 is rounded to odd for the reason given at `round_float`.
-            let f = i as f64;
-            let exact = f as i128 == i as i128;
-            let down = (f.abs() as u128 > i.unsigned_abs() as u128) as u64;
-            Scalar::Float(round_float(dtype, if exact { f } else { f64::from_bits((f.to_bits() - down) | 1) }))
-        }
-        (DType::F16 | DType::BF16, x) => Scalar::Float(round_float(dtype, x.as_f64())),
-        _ => x.cast(dtype),
-    }
-}
 
 /// One element of a unary op on `dtype`.
 ///
@@ -400,8 +363,8 @@ mod tests {
         assert_eq!(round_float(F16, 65519.99999999), 65504.0);
         assert!(round_float(F16, f64::NAN).is_nan());
         assert_eq!(round_float(F16, -1e-300).to_bits(), (-0.0f64).to_bits());
-        assert_eq!(eval_cast(BF16, Scalar::Int((1 << 62) + (1 << 54) + 1)).as_f64(), 2f64.powi(62) + 2f64.powi(55));
-        assert_eq!(eval_cast(BF16, Scalar::Int(i64::MIN)).as_f64(), -2f64.powi(63));
+        assert_eq!(Scalar::Int((1 << 62) + (1 << 54) + 1).cast(BF16).as_f64(), 2f64.powi(62) + 2f64.powi(55));
+        assert_eq!(Scalar::Int(i64::MIN).cast(BF16).as_f64(), -2f64.powi(63));
     }
 
     #[test]

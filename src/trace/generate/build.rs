@@ -2,12 +2,12 @@
 
 use super::stable::{clear_of_jumps, computed_alike};
 use super::{Program, Rng, disturbance, tolerance};
+use crate::base::dtype::round_float;
 use crate::base::{DType, Scalar, Shape};
 use crate::trace::elementwise::{Binary, Compare, Unary};
 use crate::trace::interp::{HostTensor, eval_op};
 use crate::trace::ir::{Args, Inst, Trace, ValueId};
 use crate::trace::op::{AxisList, ConvSpec, Op, PadSpec, Reduce, Region, RegionKind, ScatterMode, SliceSpec};
-use crate::trace::scalar::round_float;
 use smallvec::SmallVec;
 use std::sync::Arc;
 

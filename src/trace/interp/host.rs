@@ -30,7 +30,7 @@ pub enum HostData {
 impl HostTensor {
     /// From scalars, each cast to `dtype`. The count must be the shape's.
     pub fn from_scalars(dtype: DType, shape: Shape, values: impl IntoIterator<Item = Scalar>) -> HostTensor {
-        let values = values.into_iter().map(|s| super::super::scalar::eval_cast(dtype, s));
+        let values = values.into_iter().map(|s| s.cast(dtype));
         let data = if dtype.is_float() {
             HostData::Float(values.map(Scalar::as_f64).collect())
         } else if dtype.is_int() {

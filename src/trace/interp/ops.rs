@@ -6,7 +6,7 @@ use crate::base::{DType, Scalar, Shape};
 use crate::trace::elementwise::{Binary, Compare};
 use crate::trace::ir::Inst;
 use crate::trace::op::{ConvSpec, Op, Reduce, ScatterMode};
-use crate::trace::scalar::{eval_binary, eval_cast, eval_compare, eval_unary, philox};
+use crate::trace::scalar::{eval_binary, eval_compare, eval_unary, philox};
 
 /// The value of a verified instruction. Inputs, parameters and regions are the caller's.
 pub(in crate::trace) fn eval(inst: &Inst, args: &[&HostTensor]) -> Result<HostTensor> {
@@ -19,7 +19,7 @@ pub(in crate::trace) fn eval(inst: &Inst, args: &[&HostTensor]) -> Result<HostTe
         Op::Binary(b) => map(&|i| eval_binary(*b, dtype, args[0].get(i), args[1].get(i))),
         Op::Compare(c) => map(&|i| Scalar::Bool(eval_compare(*c, args[0].get(i), args[1].get(i)))),
         Op::Select => map(&|i| args[if args[0].get(i).as_bool() { 1 } else { 2 }].get(i)),
-        Op::Cast => map(&|i| eval_cast(dtype, args[0].get(i))),
+        Op::Cast => map(&|i| args[0].get(i).cast(dtype)),
 
         Op::Reshape => HostTensor { dtype, shape, data: args[0].data.clone() },
         Op::Permute(perm) => {
@@ -105,7 +105,7 @@ pub(in crate::trace) fn eval(inst: &Inst, args: &[&HostTensor]) -> Result<HostTe
                 for k in 0..extent {
                     let p = start + stride * if *reverse { extent - 1 - k } else { k };
                     acc.add(args[0].get(p));
-                    out.set(p, eval_cast(dtype, acc.value(dtype)));
+                    out.set(p, acc.value(dtype).cast(dtype));
                 }
             }
             out
