@@ -148,6 +148,114 @@ pick! {
     accumulate_f32::<Avx512, K, 4, PAIR>(Avx512::new(), dst, a, b, n)
 }
 
+/// Adds `rows` rows of `n` elements, the first at `a` and `stride` bytes apart, to the `n` elements of `dst`, first row first.
+///
+/// # Safety
+/// `dst` is valid for `n` elements, `a` for `n` at each row; all are aligned to their elements; none overlaps `dst`.
+pub type RowsFn = unsafe fn(dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize);
+
+/// Rows taken at once: enough to pay for the accumulators' way to memory and back, few enough that rows which lie a power of two apart
+/// stay in the L1 together.
+const AT_ONCE: usize = 4;
+/// Elements of each row in flight.
+const ROW_CHUNK: usize = 32;
+
+#[inline(always)]
+unsafe fn add_rows<K: Step>(dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize) {
+    let dst = dst.cast::<K::T>();
+    let mut row = 0;
+    while row < rows {
+        let group = if row + AT_ONCE <= rows { AT_ONCE } else { 1 };
+        let at = |r: usize, i: usize| a.wrapping_offset((row + r) as isize * stride).cast::<K::T>().wrapping_add(i);
+        let mut i = 0;
+        while i < n {
+            let m = ROW_CHUNK.min(n - i);
+            let (mut acc, mut x) = ([K::T::default(); ROW_CHUNK], [K::T::default(); ROW_CHUNK]);
+            // SAFETY: dst and each row have m elements left.
+            unsafe {
+                take(&mut acc, dst.add(i), m);
+                if group == AT_ONCE {
+                    for r in 0..AT_ONCE {
+                        take(&mut x, at(r, i), m);
+                        for j in 0..ROW_CHUNK {
+                            acc[j] = K::call(acc[j], x[j], x[j]);
+                        }
+                    }
+                } else {
+                    take(&mut x, at(0, i), m);
+                    for j in 0..ROW_CHUNK {
+                        acc[j] = K::call(acc[j], x[j], x[j]);
+                    }
+                }
+                give(dst.add(i), &acc, m);
+            }
+            i += ROW_CHUNK;
+        }
+        row += group;
+    }
+}
+
+/// [`add_rows`] of f32 in registers.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn add_rows_f32<S: Simd, K: Map>(s: S, dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize) {
+    const REGS: usize = 4;
+    let whole = n - n % (REGS * S::LANES);
+    let mut row = 0;
+    while row < rows {
+        let group = if row + AT_ONCE <= rows { AT_ONCE } else { 1 };
+        let first = a.wrapping_offset(row as isize * stride);
+        let at = |r: usize, i: usize| first.wrapping_offset(r as isize * stride).cast::<f32>().wrapping_add(i);
+        let to = dst.cast::<f32>();
+        let mut i = 0;
+        while i < whole {
+            let mut acc = [s.splat(0.0); REGS];
+            // SAFETY: dst and each row have REGS * LANES elements left.
+            unsafe {
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    *acc = s.load(to.add(i + j * S::LANES));
+                }
+                if group == AT_ONCE {
+                    for r in 0..AT_ONCE {
+                        for (j, acc) in acc.iter_mut().enumerate() {
+                            let x = s.load(at(r, i + j * S::LANES));
+                            *acc = K::call(s, *acc, x, x);
+                        }
+                    }
+                } else {
+                    for (j, acc) in acc.iter_mut().enumerate() {
+                        let x = s.load(at(0, i + j * S::LANES));
+                        *acc = K::call(s, *acc, x, x);
+                    }
+                }
+                for (j, acc) in acc.iter().enumerate() {
+                    s.store(to.add(i + j * S::LANES), *acc);
+                }
+            }
+            i += REGS * S::LANES;
+        }
+        row += group;
+    }
+    if whole < n {
+        // SAFETY: the rest of every row.
+        unsafe { add_rows::<OneLane<K>>(dst.add(whole * 4), a.add(whole * 4), stride, rows, n - whole) };
+    }
+}
+
+pick! {
+    pick_rows_f32 [K: Map] [] (dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize),
+    add_rows::<OneLane<K>>(dst, a, stride, rows, n),
+    add_rows_f32::<Avx2, K>(Avx2::new(), dst, a, stride, rows, n),
+    add_rows_f32::<Avx512, K>(Avx512::new(), dst, a, stride, rows, n)
+}
+
+pick! {
+    pick_rows [K: Step] [] (dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize),
+    add_rows::<K>(dst, a, stride, rows, n),
+    add_rows::<K>(dst, a, stride, rows, n),
+    add_rows::<K>(dst, a, stride, rows, n)
+}
+
 fn pick_general<K: Step, const PAIR: bool>(isa: Isa) -> TileFn {
     unsafe fn plain<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, _: *const u8, n: usize) {
         // SAFETY: the caller's promise.
@@ -233,12 +341,14 @@ macro_rules! map_step {
 
 /// What becomes of a reduction's step: a kernel.
 trait Finish {
-    fn single<K: Map>(isa: Isa) -> TileFn;
-    fn general<K: Step>(isa: Isa) -> TileFn;
+    type Out;
+    fn single<K: Map>(isa: Isa) -> Self::Out;
+    fn general<K: Step>(isa: Isa) -> Self::Out;
 }
 
 struct Accumulate;
 impl Finish for Accumulate {
+    type Out = TileFn;
     fn single<K: Map>(isa: Isa) -> TileFn {
         pick_f32::<K, false>(isa)
     }
@@ -249,6 +359,7 @@ impl Finish for Accumulate {
 
 struct Fold;
 impl Finish for Fold {
+    type Out = TileFn;
     fn single<K: Map>(_: Isa) -> TileFn {
         fold::<OneLane<K>>
     }
@@ -257,7 +368,18 @@ impl Finish for Fold {
     }
 }
 
-fn finish<F: Finish>(isa: Isa, reduction: Reduction, dtype: DType) -> Option<TileFn> {
+struct Rows;
+impl Finish for Rows {
+    type Out = RowsFn;
+    fn single<K: Map>(isa: Isa) -> RowsFn {
+        pick_rows_f32::<K>(isa)
+    }
+    fn general<K: Step>(isa: Isa) -> RowsFn {
+        pick_rows::<K>(isa)
+    }
+}
+
+fn finish<F: Finish>(isa: Isa, reduction: Reduction, dtype: DType) -> Option<F::Out> {
     macro_rules! single {
         (|$s:ident, $acc:ident, $x:ident| $e:expr) => {{
             map_step!(|$s, $acc, $x, _| $e);
@@ -302,6 +424,16 @@ fn finish<F: Finish>(isa: Isa, reduction: Reduction, dtype: DType) -> Option<Til
 /// Adds `n` elements of `a` to the [`ACC_LANES`] lanes at `dst`: element i to lane i % ACC_LANES. None for Bool sums and half types.
 pub(super) fn accumulate_for(isa: Isa, reduction: Reduction, dtype: DType) -> Option<TileFn> {
     finish::<Accumulate>(isa, reduction, dtype)
+}
+
+/// Adds whole rows lane by lane, first row first. None for Bool sums and half types.
+pub(super) fn rows_for(isa: Isa, reduction: Reduction, dtype: DType) -> Option<RowsFn> {
+    finish::<Rows>(isa, reduction, dtype)
+}
+
+/// [`rows_for`] the chosen instruction set.
+pub fn rows(reduction: Reduction, dtype: DType) -> Option<RowsFn> {
+    rows_for(super::isa(), reduction, dtype)
 }
 
 /// One element at `dst` from `n >= 1` of `a`.
