@@ -20,8 +20,8 @@ use crate::loops::{Access, Archetype, Kernel};
 use smallvec::SmallVec;
 use std::any::Any;
 use std::fmt::Write;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 
 /// Outputs larger than this are written past the caches: half of the last one, so that a result and what it was computed of stay there
 /// for whoever reads them next. Without a word from the system a small last cache is assumed.

@@ -3,7 +3,7 @@
 //! A row is reduced by accumulating tile after tile into [`ACC_LANES`] lanes that start as [`identity`], then folding these. Lane assignment
 //! and tree depend on positions only: the same on every instruction set and for every number of threads.
 
-use super::drive::{Map, give, pick, take};
+use super::drive::{Map, NONE, ONE, TILE, give, pick, take};
 use super::general::{max_f64, min_f64};
 use super::simd::{Plain, Simd};
 use super::single;
@@ -49,7 +49,7 @@ pub fn identity(reduction: Reduction, dtype: DType) -> Scalar {
 }
 
 /// Combines an accumulated element with one or two new ones.
-trait Step {
+pub(super) trait Step {
     type T: Copy + Default;
     fn call(acc: Self::T, x: Self::T, y: Self::T) -> Self::T;
 }
@@ -65,18 +65,22 @@ impl<K: Map> Step for OneLane<K> {
 }
 
 #[inline(always)]
-unsafe fn accumulate<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
+unsafe fn accumulate<K: Step, const B: u8>(dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
     let (dst, a, b) = (dst.cast::<K::T>(), a.cast::<K::T>(), b.cast::<K::T>());
     let (mut acc, mut x, mut y) = ([K::T::default(); ACC_LANES], [K::T::default(); ACC_LANES], [K::T::default(); ACC_LANES]);
     // SAFETY: dst has ACC_LANES elements.
     unsafe { take(&mut acc, dst, ACC_LANES) };
+    if B == ONE {
+        // SAFETY: such an operand is one element.
+        y = [unsafe { *b }; ACC_LANES];
+    }
     let mut i = 0;
     while i < n {
         let m = ACC_LANES.min(n - i);
         // SAFETY: the operands have m elements left.
         unsafe {
             take(&mut x, a.add(i), m);
-            if PAIR {
+            if B == TILE {
                 take(&mut y, b.add(i), m);
             }
         }
@@ -98,8 +102,10 @@ unsafe fn accumulate<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *
 /// [`accumulate`] of f32 with the lanes in `REGS` registers.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const PAIR: bool>(s: S, dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
+unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const B: u8>(s: S, dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
     let (dst, a, b) = (dst.cast::<f32>(), a.cast::<f32>(), b.cast::<f32>());
+    // SAFETY: such an operand is one element.
+    let one = s.splat(if B == ONE { unsafe { *b } } else { 0.0 });
     let mut acc = [s.splat(0.0); REGS];
     for (j, acc) in acc.iter_mut().enumerate() {
         // SAFETY: dst has ACC_LANES = REGS * LANES elements.
@@ -111,7 +117,7 @@ unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const PAIR: bool>(s
             // SAFETY: i + (j + 1) * LANES <= n.
             unsafe {
                 let x = s.load(a.add(i + j * S::LANES));
-                let y = if PAIR { s.load(b.add(i + j * S::LANES)) } else { x };
+                let y = if B == TILE { s.load(b.add(i + j * S::LANES)) } else { one };
                 *acc = K::call(s, *acc, x, y);
             }
         }
@@ -128,11 +134,11 @@ unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const PAIR: bool>(s
         unsafe {
             if m == S::LANES {
                 let x = s.load(a.add(i));
-                let y = if PAIR { s.load(b.add(i)) } else { x };
+                let y = if B == TILE { s.load(b.add(i)) } else { one };
                 s.store(dst.add(lane), K::call(s, s.load(dst.add(lane)), x, y));
             } else {
                 let x = s.load_first(a.add(i), m);
-                let y = if PAIR { s.load_first(b.add(i), m) } else { x };
+                let y = if B == TILE { s.load_first(b.add(i), m) } else { one };
                 s.store_first(dst.add(lane), m, K::call(s, s.load_first(dst.add(lane), m), x, y));
             }
         }
@@ -142,10 +148,10 @@ unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const PAIR: bool>(s
 }
 
 pick! {
-    pick_f32 [K: Map] [PAIR: bool] (dst: *mut u8, a: *const u8, b: *const u8, _c: *const u8, n: usize),
-    accumulate::<OneLane<K>, PAIR>(dst, a, b, n),
-    accumulate_f32::<Avx2, K, 8, PAIR>(Avx2::new(), dst, a, b, n),
-    accumulate_f32::<Avx512, K, 4, PAIR>(Avx512::new(), dst, a, b, n)
+    pick_f32 [K: Map] [B: u8] (dst: *mut u8, a: *const u8, b: *const u8, _c: *const u8, n: usize),
+    accumulate::<OneLane<K>, B>(dst, a, b, n),
+    accumulate_f32::<Avx2, K, 8, B>(Avx2::new(), dst, a, b, n),
+    accumulate_f32::<Avx512, K, 4, B>(Avx512::new(), dst, a, b, n)
 }
 
 /// Adds `rows` rows of `n` elements, the first at `a` and `stride` bytes apart, to the `n` elements of `dst`, first row first.
@@ -256,22 +262,23 @@ pick! {
     add_rows::<K>(dst, a, stride, rows, n)
 }
 
-fn pick_general<K: Step, const PAIR: bool>(isa: Isa) -> TileFn {
-    unsafe fn plain<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, _: *const u8, n: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { accumulate::<K, PAIR>(dst, a, b, n) }
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2")]
-    unsafe fn avx2<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, _: *const u8, n: usize) {
-        // SAFETY: the caller's promise; this function is only called where the processor has its features.
-        unsafe { accumulate::<K, PAIR>(dst, a, b, n) }
-    }
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => avx2::<K, PAIR>,
-        _ => plain::<K, PAIR>,
-    }
+pick! {
+    pick_wide [K: Step] [B: u8] (dst: *mut u8, a: *const u8, b: *const u8, _c: *const u8, n: usize),
+    accumulate::<K, B>(dst, a, b, n),
+    accumulate::<K, B>(dst, a, b, n),
+    accumulate::<K, B>(dst, a, b, n)
+}
+
+/// AVX-512 would gain these little.
+fn pick_general<K: Step, const B: u8>(isa: Isa) -> TileFn {
+    pick_wide::<K, B>(if isa == Isa::Avx512 { Isa::Avx2 } else { isa })
+}
+
+pick! {
+    pick_fold [K: Step] [] (dst: *mut u8, a: *const u8, _b: *const u8, _c: *const u8, n: usize),
+    fold::<K>(dst, a, n),
+    fold::<K>(dst, a, n),
+    fold::<K>(dst, a, n)
 }
 
 /// Combines each of the first `M` lanes with the one `M` further.
@@ -283,14 +290,15 @@ fn halve<K: Step, const M: usize>(lanes: &mut [K::T; ACC_LANES]) {
 }
 
 /// The first ACC_LANES elements, each with those that follow at that distance; then lane i with lane i + 32, i + 16, ... as far as they exist.
-unsafe fn fold<K: Step>(dst: *mut u8, a: *const u8, _: *const u8, _: *const u8, n: usize) {
+#[inline(always)]
+unsafe fn fold<K: Step>(dst: *mut u8, a: *const u8, n: usize) {
     let mut lanes = [K::T::default(); ACC_LANES];
     let first = n.min(ACC_LANES);
     // SAFETY: a has n elements.
     unsafe {
         take(&mut lanes, a.cast(), first);
         if n > first {
-            accumulate::<K, false>(lanes.as_mut_ptr().cast(), a.cast::<K::T>().add(first).cast(), a, n - first);
+            accumulate::<K, NONE>(lanes.as_mut_ptr().cast(), a.cast::<K::T>().add(first).cast(), a, n - first);
         }
     }
     if first == ACC_LANES {
@@ -350,21 +358,21 @@ struct Accumulate;
 impl Finish for Accumulate {
     type Out = TileFn;
     fn single<K: Map>(isa: Isa) -> TileFn {
-        pick_f32::<K, false>(isa)
+        pick_f32::<K, NONE>(isa)
     }
     fn general<K: Step>(isa: Isa) -> TileFn {
-        pick_general::<K, false>(isa)
+        pick_general::<K, NONE>(isa)
     }
 }
 
 struct Fold;
 impl Finish for Fold {
     type Out = TileFn;
-    fn single<K: Map>(_: Isa) -> TileFn {
-        fold::<OneLane<K>>
+    fn single<K: Map>(isa: Isa) -> TileFn {
+        pick_fold::<OneLane<K>>(isa)
     }
-    fn general<K: Step>(_: Isa) -> TileFn {
-        fold::<K>
+    fn general<K: Step>(isa: Isa) -> TileFn {
+        pick_fold::<K>(isa)
     }
 }
 
@@ -446,16 +454,25 @@ pub(super) fn accumulate_mul_add_for(isa: Isa, dtype: DType) -> Option<TileFn> {
     match dtype {
         DType::F32 => {
             map_step!(|s, acc, x, y| s.mad(x, y, acc));
-            Some(pick_f32::<K, true>(isa))
+            Some(pick_f32::<K, TILE>(isa))
         }
         DType::F64 if isa == Isa::Plain => {
             step!(f64, |acc, x, y| x * y + acc);
-            Some(pick_general::<K, true>(isa))
+            Some(pick_general::<K, TILE>(isa))
         }
         DType::F64 => {
             step!(f64, |acc, x, y| x.mul_add(y, acc));
-            Some(pick_general::<K, true>(isa))
+            Some(pick_general::<K, TILE>(isa))
         }
         _ => None,
     }
+}
+
+/// As [`accumulate_for`] with Sum, of the squares of `a` minus the one element `b`; F32.
+pub(super) fn accumulate_squares_for(isa: Isa) -> TileFn {
+    map_step!(|s, acc, x, y| {
+        let d = s.sub(x, y);
+        s.mad(d, d, acc)
+    });
+    pick_f32::<K, ONE>(isa)
 }

@@ -23,10 +23,10 @@ use std::cell::RefCell;
 const LEVEL: usize = 4096;
 /// Longest piece of a row with its own partial result; these are folded pairwise. Fixed, so that the tree depends on the shape only.
 pub const PIECE: usize = 65_536;
-/// Longest tile along a row, and bytes of registers it may take.
+/// Longest tile along a row, and bytes its registers and the parts of buffers beside them may take: half of a small L1.
 const ROW_TILE: usize = 1024;
 /// See [`ROW_TILE`].
-const ROW_REGS: usize = 16_384;
+const ROW_BYTES: usize = 16_384;
 /// From so many instructions on tiles are as long as registers of [`LONG_REGS`] bytes allow.
 const LONG: usize = 64;
 /// See [`LONG`].
@@ -142,13 +142,17 @@ impl Bound {
         let column = nest.mode != Mode::Row;
         let (par_total, mid_total, vec_total) = (product(&nest.par), product(&nest.mid), product(&nest.vec));
         let lane_bytes = programs.iter().map(Program::lane_bytes).max().unwrap_or(0) + if nest.mode == Mode::Column { 16 } else { 0 };
+        let streams_of = |p: &Program| p.accesses.iter().filter(|a| a.stream).map(|a| a.size as usize).sum::<usize>();
+        let stream_bytes = programs.iter().map(streams_of).max().unwrap_or(0);
         let mut tile = match nest.mode {
             // Tall columns are read in pieces of whole pages' worth where registers allow it.
             Mode::Column => (16_384 / lane_bytes.max(4)).clamp(128, 1024) / 64 * 64,
             // A row passes several times: after the first it comes from the L1, and longer tiles have fewer steps.
-            Mode::Row => (ROW_REGS / lane_bytes.max(4)).clamp(128, ROW_TILE) / ACC_LANES * ACC_LANES,
+            Mode::Row => (ROW_BYTES / (lane_bytes + stream_bytes).max(4)).clamp(128, ROW_TILE) / ACC_LANES * ACC_LANES,
             // So many instructions leave the L1 themselves: each should do more.
-            Mode::Point if programs.iter().any(|p| p.body.len() > LONG) => (LONG_REGS / lane_bytes.max(4)).clamp(128, 512) / ACC_LANES * ACC_LANES,
+            Mode::Point if programs.iter().any(|p| p.body.len() > LONG) => {
+                (LONG_REGS / lane_bytes.max(4)).clamp(128, 512) / ACC_LANES * ACC_LANES
+            }
             _ if lane_bytes <= 8 => 256,
             _ => 128,
         };
