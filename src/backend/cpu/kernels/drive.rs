@@ -81,10 +81,11 @@ unsafe fn map<S: Simd, K: Map, const A: u8, const B: u8, const C: u8>(
         return;
     }
     let (a1, b1, c1) = (one(A, a), one(B, b), one(C, c));
+    let whole = n - n % S::LANES;
     let mut i = 0;
-    while i + S::LANES <= n {
+    while i < whole {
         let get = |kind, p: *const f32, one| {
-            // SAFETY: a tile has n elements, and i + LANES <= n.
+            // SAFETY: a tile has n elements, and i + LANES <= whole <= n.
             if kind == TILE { unsafe { s.load(p.add(i)) } } else { one }
         };
         let (x, y, z) = (get(A, a, a1), get(B, b, b1), get(C, c, c1));
@@ -271,9 +272,10 @@ unsafe fn test<S: Simd, K: Test, const B: u8, const C: u8>(s: S, dst: *mut u8, a
         s.splat(if kind == ONE { unsafe { *p } } else { 0.0 })
     };
     let (b1, c1) = (one(B, b), one(C, c));
+    let whole = n - n % S::LANES;
     let mut i = 0;
-    while i + S::LANES <= n {
-        // SAFETY: i + LANES <= n.
+    while i < whole {
+        // SAFETY: i + LANES <= whole <= n.
         unsafe {
             let y = if B == TILE { s.load(b.add(i)) } else { b1 };
             let z = if C == TILE { s.load(c.add(i)) } else { c1 };
@@ -298,9 +300,10 @@ unsafe fn test<S: Simd, K: Test, const B: u8, const C: u8>(s: S, dst: *mut u8, a
 unsafe fn add_flag<S: Simd>(s: S, dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
     let (dst, a) = (dst.cast::<f32>(), a.cast::<f32>());
     let count = |x, m| s.add(x, s.select(m, s.splat(1.0), s.splat(0.0)));
+    let whole = n - n % S::LANES;
     let mut i = 0;
-    while i + S::LANES <= n {
-        // SAFETY: i + LANES <= n.
+    while i < whole {
+        // SAFETY: i + LANES <= whole <= n.
         unsafe { s.store(dst.add(i), count(s.load(a.add(i)), s.load_mask(b.add(i)))) };
         i += S::LANES;
     }
@@ -322,9 +325,10 @@ unsafe fn select<S: Simd, const B: u8, const C: u8>(s: S, dst: *mut u8, a: *cons
         s.splat(if kind == ONE { unsafe { *p } } else { 0.0 })
     };
     let (b1, c1) = (one(B, b), one(C, c));
+    let whole = n - n % S::LANES;
     let mut i = 0;
-    while i + S::LANES <= n {
-        // SAFETY: i + LANES <= n.
+    while i < whole {
+        // SAFETY: i + LANES <= whole <= n.
         unsafe {
             let x = if B == TILE { s.load(b.add(i)) } else { b1 };
             let y = if C == TILE { s.load(c.add(i)) } else { c1 };

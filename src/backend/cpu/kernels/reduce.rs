@@ -111,10 +111,11 @@ unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const B: u8>(s: S, 
         // SAFETY: dst has ACC_LANES = REGS * LANES elements.
         *acc = unsafe { s.load(dst.add(j * S::LANES)) };
     }
+    let whole = n - n % ACC_LANES;
     let mut i = 0;
-    while i + ACC_LANES <= n {
+    while i < whole {
         for (j, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: i + (j + 1) * LANES <= n.
+            // SAFETY: i + (j + 1) * LANES <= whole <= n.
             unsafe {
                 let x = s.load(a.add(i + j * S::LANES));
                 let y = if B == TILE { s.load(b.add(i + j * S::LANES)) } else { one };
