@@ -105,6 +105,9 @@ pub fn is_light(op: &Op) -> bool {
     op.is_elementwise() || matches!(op, Op::Iota(_) | Op::Random | Op::Gather(_) | Op::Concat(_) | Op::Const(_) | Op::Param(_))
 }
 
+/// By how much a value may become cheaper because a row of elements shares it.
+const SHARED: usize = 16;
+
 /// The cones of all values of a trace.
 pub fn cones(t: &Trace) -> Vec<Cone> {
     let mut out: Vec<Cone> = Vec::with_capacity(t.insts.len());
@@ -118,6 +121,15 @@ pub fn cones(t: &Trace) -> Vec<Cone> {
                 let (_, edge) = base_of(t, v);
                 if edge != Edge::Aligned {
                     (c.dot, c.reduce) = (false, None);
+                }
+                // What all elements of a row share is computed once a row (where rows are short, or lie across, more often: hence the limit).
+                let from = t.shape(inst.args[0]);
+                let stretched = |d: usize| from.rank() + d < inst.shape.rank() || from[from.rank() + d - inst.shape.rank()] == 1;
+                if inst.op == Op::Broadcast
+                    && let Some(last) = (0..inst.shape.rank()).rev().find(|&d| inst.shape[d] != 1)
+                    && stretched(last)
+                {
+                    c.cost /= inst.shape[last].clamp(1, SHARED) as u32;
                 }
             }
             op if is_light(op) => {

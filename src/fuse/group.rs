@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 pub type GroupId = u32;
 
 /// Rows longer than this are not revisited within a kernel: they would fall out of the cache.
-const MAX_ROW: usize = 32 * 1024;
+pub(super) const MAX_ROW: usize = 32 * 1024;
 /// A value this dear may be computed again in several kernels instead of being stored.
 const RECOMPUTE: u32 = 6;
 /// Work per element that may be repeated inside one kernel where a value is read at several places.
@@ -63,19 +63,19 @@ pub struct Group {
 }
 
 impl Group {
-    fn has_row(&self) -> bool {
+    pub(super) fn has_row(&self) -> bool {
         self.axes.iter().any(|a| a.1)
     }
 
-    fn numel(&self) -> usize {
+    pub(super) fn numel(&self) -> usize {
         self.axes.iter().map(|a| a.0).product()
     }
 
-    fn outer(&self) -> usize {
+    pub(super) fn outer(&self) -> usize {
         self.axes.iter().filter(|a| !a.1).map(|a| a.0).product()
     }
 
-    fn runs(&self) -> Runs {
+    pub(super) fn runs(&self) -> Runs {
         merge(&self.axes)
     }
 }
@@ -85,7 +85,7 @@ fn merge(axes: &[(usize, bool)]) -> Runs {
     cost::runs(&extents, |i| axes[i].1)
 }
 
-fn row_len(r: &Runs) -> usize {
+pub(super) fn row_len(r: &Runs) -> usize {
     r.iter().filter(|a| a.1).map(|a| a.0).product()
 }
 
@@ -113,14 +113,14 @@ struct Use {
     reads: u32,
 }
 
-struct Grouper<'a> {
-    t: &'a Trace,
+pub(super) struct Grouper<'a> {
+    pub(super) t: &'a Trace,
     cones: Vec<Cone>,
     /// Consumers of each value: who, through which views, as which operand.
-    uses: Vec<SmallVec<[(ValueId, Edge, u8); 2]>>,
+    pub(super) uses: Vec<SmallVec<[(ValueId, Edge, u8); 2]>>,
     output: Vec<bool>,
-    place: Vec<SmallVec<[(GroupId, Level); 2]>>,
-    g: Grouping,
+    pub(super) place: Vec<SmallVec<[(GroupId, Level); 2]>>,
+    pub(super) g: Grouping,
     fuse: bool,
 }
 
@@ -152,6 +152,7 @@ pub fn group(t: &Trace, fuse: bool) -> Grouping {
     }
     if fuse {
         s.merge_siblings();
+        s.merge_readers();
     }
     s.g
 }
@@ -283,7 +284,7 @@ impl Grouper<'_> {
     }
 
     /// Whether group `to` depends on group `from`.
-    fn path(&self, from: GroupId, to: GroupId) -> bool {
+    pub(super) fn path(&self, from: GroupId, to: GroupId) -> bool {
         let mut seen = vec![false; self.g.groups.len()];
         let mut stack = vec![from];
         while let Some(g) = stack.pop() {
@@ -516,84 +517,6 @@ impl Grouper<'_> {
                 group.axes = self.t.shape(v).iter().map(|&d| (d, false)).collect();
             }
         }
-    }
-
-    /// Merges groups over one domain that read a common buffer, and tiny ones, so that reads and launches are shared.
-    fn merge_siblings(&mut self) {
-        let reads = self.reads();
-        let n = self.g.groups.len();
-        let mut reads: Vec<Vec<ValueId>> = reads;
-        for a in 0..n {
-            for b in 0..n {
-                if a == b || !self.mergeable(a, b, &reads) {
-                    continue;
-                }
-                let (a, b) = (a as GroupId, b as GroupId);
-                if self.path(a, b) || self.path(b, a) {
-                    continue;
-                }
-                let mut from = std::mem::replace(
-                    &mut self.g.groups[b as usize],
-                    Group { kind: Kind::Loop, axes: Runs::new(), members: Vec::new(), succ: Vec::new(), dead: true },
-                );
-                let as_row = self.g.groups[a as usize].has_row() && !from.has_row();
-                for &m in &from.members {
-                    if self.g.home[m.index()] == Some(b) {
-                        self.g.home[m.index()] = Some(a);
-                        if as_row {
-                            self.g.level[m.index()] = Level::Row;
-                        }
-                    }
-                }
-                let into = &mut self.g.groups[a as usize];
-                into.members.append(&mut from.members);
-                for s in from.succ {
-                    if !into.succ.contains(&s) {
-                        into.succ.push(s);
-                    }
-                }
-                for g in &mut self.g.groups {
-                    if g.succ.contains(&b) {
-                        g.succ.retain(|&s| s != b);
-                        if !g.succ.contains(&a) {
-                            g.succ.push(a);
-                        }
-                    }
-                }
-                let moved = std::mem::take(&mut reads[b as usize]);
-                reads[a as usize].extend(moved);
-            }
-        }
-    }
-
-    fn mergeable(&self, a: usize, b: usize, reads: &[Vec<ValueId>]) -> bool {
-        let (x, y) = (&self.g.groups[a], &self.g.groups[b]);
-        if x.dead || y.dead || !matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop)) {
-            return false;
-        }
-        // One element computed beside a row kernel with one row: saves a launch.
-        if y.numel() == 1 && !y.has_row() && x.outer() == 1 && (x.has_row() || x.numel() == 1) {
-            return true;
-        }
-        x.has_row() == y.has_row() && x.runs() == y.runs() && x.numel() > 1 && reads[b].iter().any(|v| reads[a].contains(v))
-    }
-
-    /// The buffers each group loads.
-    fn reads(&self) -> Vec<Vec<ValueId>> {
-        let mut out: Vec<Vec<ValueId>> = vec![Vec::new(); self.g.groups.len()];
-        for v in self.t.values() {
-            if !(self.g.stored[v.index()] || matches!(self.t[v].op, Op::Input(_))) || self.t.shape(v).numel() <= 1 {
-                continue;
-            }
-            for (c, _, _) in &self.uses[v.index()] {
-                for &(g, _) in &self.place[c.index()] {
-                    if self.g.home[v.index()] != Some(g) && !out[g as usize].contains(&v) {
-                        out[g as usize].push(v);
-                    }
-                }
-            }
-        }
-        out
     }
 }
 

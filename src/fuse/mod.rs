@@ -13,6 +13,7 @@ pub mod group;
 pub mod index;
 pub mod launch;
 pub mod lower;
+mod merge;
 pub mod prepare;
 pub mod report;
 #[cfg(test)]

@@ -20,11 +20,21 @@ use crate::loops::{Access, Archetype, Kernel};
 use smallvec::SmallVec;
 use std::any::Any;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 
-/// Outputs from this size on are written past the caches.
-const STREAM_BYTES: usize = 8 << 20;
+/// Outputs larger than this are written past the caches: half of the last one, so that a result and what it was computed of stay there
+/// for whoever reads them next. Without a word from the system a small last cache is assumed.
+fn stream_bytes() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let size = |index: usize| {
+            let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
+            text.trim().strip_suffix('K')?.parse::<usize>().ok()
+        };
+        (0..8).filter_map(size).max().map_or(8 << 20, |kib| kib << 9)
+    })
+}
 
 /// A kernel ready to run.
 enum Code {
@@ -82,7 +92,7 @@ fn style(k: &Kernel, slots: &[u32]) -> StoreStyle {
     let late = shared || k.args.iter().any(|a| a.access == Access::Update);
     let mut stream = 0;
     for (i, a) in k.args.iter().enumerate().take(64) {
-        if a.access == Access::Write && a.numel * a.dtype.size() >= STREAM_BYTES {
+        if a.access == Access::Write && a.numel * a.dtype.size() > stream_bytes() {
             stream |= 1 << i;
         }
     }

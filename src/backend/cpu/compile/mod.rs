@@ -4,6 +4,7 @@
 //! once. A value that is the same for all lanes is computed as one element, once per base point or once per task. Contiguous loads are
 //! no instruction: the operand points into the buffer; a contiguous store is the destination of the instruction that computes its value.
 
+mod combine;
 mod nodes;
 mod outputs;
 mod slots;
@@ -15,6 +16,8 @@ use super::tile;
 use crate::base::{DType, Result, Scalar};
 use crate::loops::{ExprId, ExprKind, Index, IndexId, Kernel, ReduceKind, Store};
 use crate::trace::{Binary, Reduce};
+use combine::Combined;
+use smallvec::SmallVec;
 
 /// How stores may be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,14 +61,6 @@ enum Out {
     Store(usize),
 }
 
-/// How an expression is emitted where not as written.
-#[derive(Clone, Copy, PartialEq)]
-enum Shape {
-    Plain,
-    /// Multiply-add of the factors of expression .1 and expression .2.
-    Fused(MulAdd, u32, u32),
-}
-
 struct Emitter<'a, 'k> {
     an: &'a mut Analysis<'k>,
     k: &'k Kernel,
@@ -75,14 +70,19 @@ struct Emitter<'a, 'k> {
     vals: Vec<Val>,
     splats: Vec<u16>,
     uses: Vec<u32>,
-    shapes: Vec<Shape>,
+    /// Per expression: the superinstruction that computes it.
+    combined: Vec<Option<Combined>>,
     /// Sums whose product is accumulated by a multiply-add, per reduction.
     dots: Vec<Option<(u32, u32)>>,
+    /// Those of `dots` that are the square of the difference of the two instead of their product.
+    squares: Vec<bool>,
     free: [Vec<u16>; 4],
     refs: Vec<u32>,
     style: StoreStyle,
     /// Per expression: the store it may write itself.
     direct: Vec<u16>,
+    /// Per expression: the row scratch it may write itself.
+    kept: Vec<u16>,
     results: usize,
     names: bool,
 }
@@ -110,12 +110,14 @@ pub fn compile(an: &mut Analysis<'_>, pass: usize, style: StoreStyle, scatter: b
         vals: vec![NO_VAL; total],
         splats: vec![NONE; total],
         uses: vec![0; total],
-        shapes: vec![Shape::Plain; ne],
+        combined: vec![None; ne],
         dots: vec![None; pa.reduces.len()],
+        squares: vec![false; pa.reduces.len()],
         free: Default::default(),
         refs: Vec::new(),
         style,
         direct: vec![NONE; ne],
+        kept: vec![NONE; ne],
         results,
         names,
     };
@@ -157,6 +159,10 @@ impl Emitter<'_, '_> {
             }
             return;
         }
+        if let Some(c) = &self.combined[x] {
+            out.extend(&c.operands);
+            return;
+        }
         match &self.k.exprs[x].kind {
             ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Reduced(..) | ExprKind::Scratch(_) => {}
             ExprKind::Load { index, mask, .. } => match self.an.paths[x] {
@@ -173,14 +179,7 @@ impl Emitter<'_, '_> {
                 }
             }
             ExprKind::Unary(_, a) | ExprKind::Cast(a) => out.push(a.0),
-            ExprKind::Binary(_, a, b) => match self.shapes[x] {
-                Shape::Plain => out.extend([a.0, b.0]),
-                Shape::Fused(_, m, c) => {
-                    if let ExprKind::Binary(_, a, b) = self.k.exprs[m as usize].kind {
-                        out.extend([a.0, b.0, c]);
-                    }
-                }
-            },
+            ExprKind::Binary(_, a, b) => out.extend([a.0, b.0]),
             ExprKind::Compare(_, a, b) => out.extend([a.0, b.0]),
             ExprKind::Select(a, b, c) => out.extend([a.0, b.0, c.0]),
             ExprKind::Random(a, b, i) => {
@@ -267,7 +266,7 @@ impl Emitter<'_, '_> {
         };
         let order = order_of(self);
         self.count(&order, &outs, pass, scatter);
-        let fused = self.fuse(&order, pass);
+        let fused = self.combine(&order, pass);
         let order = if fused { order_of(self) } else { order };
         if fused {
             self.count(&order, &outs, pass, scatter);
@@ -291,6 +290,12 @@ impl Emitter<'_, '_> {
                 self.direct[st.value.index()] = s as u16;
             }
         }
+        for (i, (id, e)) in pa.scratch.iter().enumerate() {
+            let d = self.k.scratch[id.index()];
+            if d == compute(d) && self.k.exprs[e.index()].dtype == d && self.direct[e.index()] == NONE {
+                self.kept[e.index()] = i as u16;
+            }
+        }
         for &x in &order {
             if x >= base {
                 match outs[(x - base) as usize] {
@@ -311,51 +316,6 @@ impl Emitter<'_, '_> {
             return Err(internal("a kernel holds more than 65,000 values"));
         }
         Ok(())
-    }
-
-    /// Finds products that are used once, by a sum: one multiply-add does both.
-    fn fuse(&mut self, order: &[u32], pass: usize) -> bool {
-        let product = |this: &Self, e: ExprId| -> bool {
-            let x = &this.k.exprs[e.index()];
-            this.uses[e.index()] == 1
-                && this.an.level[e.index()] == VECTOR
-                && matches!(compute(x.dtype), DType::F32 | DType::F64)
-                && matches!(x.kind, ExprKind::Binary(Binary::Mul, ..))
-                && this.shapes[e.index()] == Shape::Plain
-        };
-        let mut any = false;
-        for (r, s) in self.k.passes[pass].reduces.iter().enumerate() {
-            let float = |e: ExprId| matches!(compute(self.k.exprs[e.index()].dtype), DType::F32 | DType::F64);
-            match s.kind {
-                ReduceKind::Fold(Reduce::Sum, e) if product(self, e) => {
-                    if let ExprKind::Binary(_, a, b) = self.k.exprs[e.index()].kind {
-                        self.dots[r] = Some((a.0, b.0));
-                        any = true;
-                    }
-                }
-                ReduceKind::Dot(a, b) if float(a) => self.dots[r] = Some((a.0, b.0)),
-                _ => {}
-            }
-        }
-        for &x in order {
-            if x as usize >= self.ne {
-                continue;
-            }
-            let x = x as usize;
-            let ExprKind::Binary(op, a, b) = self.k.exprs[x].kind else { continue };
-            let fused = match op {
-                Binary::Add if product(self, a) => Some((MulAdd::Add, a.0, b.0)),
-                Binary::Add if product(self, b) => Some((MulAdd::Add, b.0, a.0)),
-                Binary::Sub if product(self, a) => Some((MulAdd::Sub, a.0, b.0)),
-                Binary::Sub if product(self, b) => Some((MulAdd::NegAdd, b.0, a.0)),
-                _ => None,
-            };
-            if let Some((m, product, rest)) = fused {
-                self.shapes[x] = Shape::Fused(m, product, rest);
-                any = true;
-            }
-        }
-        any
     }
 }
 

@@ -247,17 +247,18 @@ impl Emitter<'_, '_> {
         let d = compute(e.dtype);
         let size = |this: &Self, y: ExprId| compute(this.k.exprs[y.index()].dtype).size();
         let mut kids = Vec::new();
-        if self.direct[x] != NONE {
+        if self.direct[x] != NONE || self.kept[x] != NONE {
             self.children(x as u32, &mut kids);
         }
-        let into = if kids.iter().any(|&c| self.vals[c as usize].level == VECTOR) {
-            let elementwise = match e.kind {
+        let elementwise = kids.iter().any(|&c| self.vals[c as usize].level == VECTOR)
+            && match e.kind {
                 ExprKind::Cast(_) if matches!(d, DType::U32 | DType::U8) => false,
                 ExprKind::Unary(..) | ExprKind::Binary(..) | ExprKind::Compare(..) | ExprKind::Select(..) => true,
                 ExprKind::Cast(a) => compute(self.k.exprs[a.index()].dtype) != d,
                 _ => false,
             };
-            elementwise.then(|| {
+        let into = if elementwise && self.direct[x] != NONE {
+            Some({
                 let s = self.direct[x] as usize;
                 let st = self.k.passes[pass].stores[s];
                 (s, st)
@@ -278,6 +279,20 @@ impl Emitter<'_, '_> {
         };
         if into.is_none() {
             self.direct[x] = NONE;
+        }
+        let into = match into {
+            None if self.kept[x] != NONE && elementwise && e.dtype == d => {
+                let (id, _) = self.k.passes[pass].scratch[self.kept[x] as usize];
+                Some(self.slot(Slot::Scratch(id.0 as u16)))
+            }
+            other => other,
+        };
+        if let Some(c) = self.combined[x].clone() {
+            let mut sizes = [d.size(); 3];
+            for (s, &o) in sizes.iter_mut().zip(&c.operands) {
+                *s = compute(self.k.exprs[o as usize].dtype).size();
+            }
+            return self.arith(c.op, d, &c.operands, sizes, into);
         }
         match &e.kind {
             ExprKind::Const(c) => {
@@ -306,13 +321,7 @@ impl Emitter<'_, '_> {
                 _ => Ok(self.bounds_mask(mask)),
             },
             ExprKind::Unary(u, a) => self.arith(TileOp::Unary(*u, d), d, &[a.0], [size(self, *a); 3], into),
-            ExprKind::Binary(b, a, c) => match self.shapes[x] {
-                Shape::Fused(m, product, rest) => {
-                    let ExprKind::Binary(_, f, g) = self.k.exprs[product as usize].kind else { return Err(internal("fused nothing")) };
-                    self.arith(TileOp::MulAdd(m, d), d, &[f.0, g.0, rest], [d.size(); 3], into)
-                }
-                Shape::Plain => self.arith(TileOp::Binary(*b, d), d, &[a.0, c.0], [d.size(); 3], into),
-            },
+            ExprKind::Binary(b, a, c) => self.arith(TileOp::Binary(*b, d), d, &[a.0, c.0], [d.size(); 3], into),
             ExprKind::Compare(c, a, b) => {
                 let t = compute(self.k.exprs[a.index()].dtype);
                 self.arith(TileOp::Compare(*c, t), DType::Bool, &[a.0, b.0], [t.size(); 3], into)

@@ -46,6 +46,14 @@ impl Emitter<'_, '_> {
             this.release(v);
             Ok(())
         };
+        if let (true, Some((a, b))) = (self.squares[r], self.dots[r]) {
+            let (x, y) = (self.vals[a as usize].slot, self.vals[b as usize].slot);
+            let f = lookup(TileOp::AccumulateSquares, Scalars::B).ok_or_else(|| internal("there is no sum of squares"))?;
+            self.push(VECTOR, Instr::Tile { f, dst: acc, a: x, b: y, c: NONE }, || "accumulate squares".into());
+            self.release(a);
+            self.release(b);
+            return Ok(());
+        }
         match (self.dots[r], s.kind) {
             (Some((a, b)), _) => {
                 let (x, y) = (self.vector(a, d.size()), self.vector(b, d.size()));
@@ -68,6 +76,11 @@ impl Emitter<'_, '_> {
     pub(super) fn scratch(&mut self, pass: usize, s: usize) -> Result<()> {
         let (id, e) = self.k.passes[pass].scratch[s];
         let d = compute(self.k.scratch[id.index()]);
+        if self.p.slots[self.vals[e.index()].slot as usize] == Slot::Scratch(id.0 as u16) {
+            self.release(e.0);
+            self.p.cost += 40;
+            return Ok(());
+        }
         let v = self.vector(e.0, d.size());
         let slot = self.slot(Slot::Scratch(id.0 as u16));
         self.push(VECTOR, Instr::Tile { f: tile::copy(d.size()), dst: slot, a: v, b: NONE, c: NONE }, || "copy".into());

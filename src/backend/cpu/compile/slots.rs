@@ -1,9 +1,10 @@
 //! Slots, registers, and single instructions.
 
 use super::*;
+use crate::backend::cpu::kernels::{First, Inner};
 use crate::trace::{Compare, Unary};
 
-fn mirrored(c: Compare) -> Compare {
+pub(super) fn mirrored(c: Compare) -> Compare {
     match c {
         Compare::Lt => Compare::Gt,
         Compare::Le => Compare::Ge,
@@ -25,6 +26,9 @@ fn price(op: TileOp) -> u32 {
             Binary::Div => 150,
             _ => 60,
         },
+        TileOp::Of(Unary::Recip, _) => 150,
+        TileOp::Of(..) => 500,
+        TileOp::Steps(..) | TileOp::CompareOf(..) => 80,
         _ => 60,
     };
     let wide = matches!(op, TileOp::Unary(_, DType::F64) | TileOp::Binary(_, DType::F64));
@@ -143,7 +147,9 @@ impl Emitter<'_, '_> {
             // Kernels take the scalar as second operand where the order is free.
             if n >= 2 && scalar(self, x[0]) && !scalar(self, x[1]) {
                 let swapped = match op {
-                    TileOp::MulAdd(..) => Some(op),
+                    TileOp::MulAdd(..) | TileOp::NegMul => Some(op),
+                    TileOp::Of(_, Inner::Add | Inner::Mul | Inner::NegMul | Inner::MulAdd) => Some(op),
+                    TileOp::Steps(First::Add | First::Mul, _) | TileOp::CompareOf(_, First::Add | First::Mul) => Some(op),
                     TileOp::Binary(b, d) if matches!(b, Binary::Add | Binary::Mul | Binary::Max | Binary::Min) => {
                         Some(TileOp::Binary(b, d))
                     }

@@ -273,6 +273,16 @@ impl Simd for Avx2 {
         unsafe { _mm256_movemask_ps(m) != 0 }
     }
     #[inline(always)]
+    fn all(self, m: __m256) -> bool {
+        // SAFETY: the token proves that the instructions exist.
+        unsafe { _mm256_movemask_ps(m) == 0xff }
+    }
+    #[inline(always)]
+    fn first(self, a: __m256) -> f32 {
+        // SAFETY: the token proves that the instructions exist.
+        unsafe { _mm256_cvtss_f32(a) }
+    }
+    #[inline(always)]
     fn select(self, m: __m256, a: __m256, b: __m256) -> __m256 {
         // SAFETY: the token proves that the instructions exist.
         unsafe { _mm256_blendv_ps(b, a, m) }

@@ -326,4 +326,13 @@ impl Simd for Avx512 {
     fn any(self, m: __mmask16) -> bool {
         m != 0
     }
+    #[inline(always)]
+    fn all(self, m: __mmask16) -> bool {
+        m == !0
+    }
+    #[inline(always)]
+    fn first(self, a: __m512) -> f32 {
+        // SAFETY: the token proves that the instructions exist.
+        unsafe { _mm512_cvtss_f32(a) }
+    }
 }

@@ -32,9 +32,9 @@ pub(super) trait Map {
     }
 }
 
-/// A test of two f32 vectors.
+/// A test of up to three f32 vectors.
 pub(super) trait Test {
-    fn call<S: Simd>(s: S, a: S::F, b: S::F) -> S::M;
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::M;
 }
 
 /// A function of up to three elements of any type.
@@ -65,11 +65,27 @@ unsafe fn map<S: Simd, K: Map, const A: u8, const B: u8, const C: u8>(
         // SAFETY: an operand of this kind points to one element.
         s.splat(if kind == ONE { unsafe { *p } } else { 0.0 })
     };
+    if n == 1 {
+        // What is the same for a whole row: masked access would cost more than the rest.
+        let get = |kind, p: *const f32| {
+            // SAFETY: an operand has one element.
+            s.splat(if kind == NONE { 0.0 } else { unsafe { *p } })
+        };
+        let (x, y, z) = (get(A, a), get(B, b), get(C, c));
+        let mut r = K::call(s, x, y, z);
+        if K::HAS_HARD && s.any(K::hard(s, x, y)) {
+            r = patch::<S, K>(s, x, y, r);
+        }
+        // SAFETY: dst has one element.
+        unsafe { *dst = s.first(r) };
+        return;
+    }
     let (a1, b1, c1) = (one(A, a), one(B, b), one(C, c));
+    let whole = n - n % S::LANES;
     let mut i = 0;
-    while i + S::LANES <= n {
+    while i < whole {
         let get = |kind, p: *const f32, one| {
-            // SAFETY: a tile has n elements, and i + LANES <= n.
+            // SAFETY: a tile has n elements, and i + LANES <= whole <= n.
             if kind == TILE { unsafe { s.load(p.add(i)) } } else { one }
         };
         let (x, y, z) = (get(A, a, a1), get(B, b, b1), get(C, c, c1));
@@ -249,16 +265,21 @@ unsafe fn zip<K: Zip, const A: u8, const B: u8, const C: u8>(dst: *mut u8, a: *c
 }
 
 #[inline(always)]
-unsafe fn test<S: Simd, K: Test, const B: u8>(s: S, dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
-    let (a, b) = (a.cast::<f32>(), b.cast::<f32>());
-    // SAFETY: such an operand points to one element.
-    let b1 = s.splat(if B == ONE { unsafe { *b } } else { 0.0 });
+unsafe fn test<S: Simd, K: Test, const B: u8, const C: u8>(s: S, dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize) {
+    let (a, b, c) = (a.cast::<f32>(), b.cast::<f32>(), c.cast::<f32>());
+    let one = |kind, p: *const f32| {
+        // SAFETY: such an operand points to one element.
+        s.splat(if kind == ONE { unsafe { *p } } else { 0.0 })
+    };
+    let (b1, c1) = (one(B, b), one(C, c));
+    let whole = n - n % S::LANES;
     let mut i = 0;
-    while i + S::LANES <= n {
-        // SAFETY: i + LANES <= n.
+    while i < whole {
+        // SAFETY: i + LANES <= whole <= n.
         unsafe {
             let y = if B == TILE { s.load(b.add(i)) } else { b1 };
-            s.store_mask(dst.add(i), K::call(s, s.load(a.add(i)), y));
+            let z = if C == TILE { s.load(c.add(i)) } else { c1 };
+            s.store_mask(dst.add(i), K::call(s, s.load(a.add(i)), y, z));
         }
         i += S::LANES;
     }
@@ -267,8 +288,31 @@ unsafe fn test<S: Simd, K: Test, const B: u8>(s: S, dst: *mut u8, a: *const u8, 
         // SAFETY: tiles have n - i elements left, fewer than LANES; r has room for a vector.
         unsafe {
             let y = if B == TILE { s.load_first(b.add(i), n - i) } else { b1 };
-            s.store_mask(r.as_mut_ptr(), K::call(s, s.load_first(a.add(i), n - i), y));
+            let z = if C == TILE { s.load_first(c.add(i), n - i) } else { c1 };
+            s.store_mask(r.as_mut_ptr(), K::call(s, s.load_first(a.add(i), n - i), y, z));
             std::ptr::copy_nonoverlapping(r.as_ptr(), dst.add(i), n - i);
+        }
+    }
+}
+
+/// dst = a + (b ? 1 : 0).
+#[inline(always)]
+unsafe fn add_flag<S: Simd>(s: S, dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
+    let (dst, a) = (dst.cast::<f32>(), a.cast::<f32>());
+    let count = |x, m| s.add(x, s.select(m, s.splat(1.0), s.splat(0.0)));
+    let whole = n - n % S::LANES;
+    let mut i = 0;
+    while i < whole {
+        // SAFETY: i + LANES <= whole <= n.
+        unsafe { s.store(dst.add(i), count(s.load(a.add(i)), s.load_mask(b.add(i)))) };
+        i += S::LANES;
+    }
+    if i < n {
+        let mut m = [0u8; MAX_LANES];
+        // SAFETY: tiles have n - i elements left, fewer than LANES; m has room for a vector.
+        unsafe {
+            std::ptr::copy_nonoverlapping(b.add(i), m.as_mut_ptr(), n - i);
+            s.store_first(dst.add(i), n - i, count(s.load_first(a.add(i), n - i), s.load_mask(m.as_ptr())));
         }
     }
 }
@@ -281,9 +325,10 @@ unsafe fn select<S: Simd, const B: u8, const C: u8>(s: S, dst: *mut u8, a: *cons
         s.splat(if kind == ONE { unsafe { *p } } else { 0.0 })
     };
     let (b1, c1) = (one(B, b), one(C, c));
+    let whole = n - n % S::LANES;
     let mut i = 0;
-    while i + S::LANES <= n {
-        // SAFETY: i + LANES <= n.
+    while i < whole {
+        // SAFETY: i + LANES <= whole <= n.
         unsafe {
             let x = if B == TILE { s.load(b.add(i)) } else { b1 };
             let y = if C == TILE { s.load(c.add(i)) } else { c1 };
@@ -346,10 +391,18 @@ pick! {
 
 pick! {
     /// The kernel of an f32 test.
-    pick_test [K: Test] [B: u8] (dst: *mut u8, a: *const u8, b: *const u8, _c: *const u8, n: usize),
-    test::<Plain, K, B>(Plain, dst, a, b, n),
-    test::<Avx2, K, B>(Avx2::new(), dst, a, b, n),
-    test::<Avx512, K, B>(Avx512::new(), dst, a, b, n)
+    pick_test [K: Test] [B: u8, C: u8] (dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize),
+    test::<Plain, K, B, C>(Plain, dst, a, b, c, n),
+    test::<Avx2, K, B, C>(Avx2::new(), dst, a, b, c, n),
+    test::<Avx512, K, B, C>(Avx512::new(), dst, a, b, c, n)
+}
+
+pick! {
+    /// The kernel that counts flags in f32.
+    pick_add_flag [] [] (dst: *mut u8, a: *const u8, b: *const u8, _c: *const u8, n: usize),
+    add_flag(Plain, dst, a, b, n),
+    add_flag(Avx2::new(), dst, a, b, n),
+    add_flag(Avx512::new(), dst, a, b, n)
 }
 
 pick! {

@@ -75,7 +75,7 @@ fn exp_shifted<S: Simd>(s: S, x: S::F, shift: i32) -> S::F {
 #[inline(always)]
 pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     // Where no result is subnormal or infinite, scaling is one addition.
-    if s.rare(s.not_m(s.lt(s.abs(x), s.splat(87.0)))) {
+    if s.rare_unless(s.lt(s.abs(x), s.splat(87.0))) {
         return exp_shifted(s, x, 0);
     }
     let (t, r) = reduce_exp(s, x);
@@ -94,7 +94,7 @@ fn exp2_parts<S: Simd>(s: S, x: S::F) -> (S::F, S::F) {
 
 #[inline(always)]
 pub(super) fn exp2<S: Simd>(s: S, x: S::F) -> S::F {
-    if s.rare(s.not_m(s.lt(s.abs(x), s.splat(125.0)))) {
+    if s.rare_unless(s.lt(s.abs(x), s.splat(125.0))) {
         let (y, t) = exp2_parts(s, clamp(s, x, -152.0, 130.0));
         return scale(s, y, magic_int(s, t));
     }

@@ -30,6 +30,7 @@ mod power;
 pub mod reduce;
 mod simd;
 mod single;
+mod supers;
 mod trig;
 
 #[cfg(test)]
@@ -100,6 +101,47 @@ pub enum MulAdd {
     NegAdd,
 }
 
+/// What the operand of a function is computed from on the way, so that it needs no tile of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Inner {
+    /// -a
+    Neg,
+    /// a + b
+    Add,
+    /// a - b
+    Sub,
+    /// a * b
+    Mul,
+    /// -(a * b)
+    NegMul,
+    /// a * b + c, as [`MulAdd`]
+    MulAdd,
+}
+
+/// The first of two steps: of `a` and `b`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum First {
+    /// a + b
+    Add,
+    /// a - b
+    Sub,
+    /// a * b
+    Mul,
+}
+
+/// The second of two steps: of the first's result x and `c`, each rounded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Then {
+    /// x + c
+    Add,
+    /// x - c
+    Sub,
+    /// c - x
+    From,
+    /// x * c
+    Mul,
+}
+
 /// What an elementwise kernel computes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TileOp {
@@ -120,6 +162,18 @@ pub enum TileOp {
     },
     /// Of `a`, `b` and `c`; F32 and F64.
     MulAdd(MulAdd, DType),
+    /// The function of a value computed of `a`, `b` and `c`; F32, and the functions of [`fused_functions`].
+    Of(Unary, Inner),
+    /// Two steps on `a`, `b` and `c`; F32. A product comes first only before a product: the others are multiply-adds.
+    Steps(First, Then),
+    /// Compares a step on `a` and `b` with `c`; F32, writes Bool.
+    CompareOf(Compare, First),
+    /// -(a * b); F32.
+    NegMul,
+    /// `a` plus one where `b`, which is Bool, is true; F32.
+    AddFlag,
+    /// As `Accumulate` with Sum, of the squares of `a` minus the one element `b` (fused as `MulAdd`); F32.
+    AccumulateSquares,
     /// Combines `n` elements of `a` into the [`ACC_LANES`] lanes at `dst`: element i into lane i % ACC_LANES. Lanes start as
     /// [`identity`](reduce::identity); a row may come in several tiles whose lengths, but for the last, are multiples of ACC_LANES.
     /// Compute dtypes; Bool has Max (any) and Min (all). The same on every instruction set.
@@ -163,8 +217,20 @@ impl Scalars {
 /// | comparisons | all | `b` |
 /// | Select | F32 | `b`, `c`, both |
 /// | MulAdd | F32 | `b`, `c`, both (a scalar `a` with a tile `b`: swap them) |
+/// | Of | F32 | `b`; `a` too before Sub; as MulAdd before that |
+/// | Steps, CompareOf | F32 | `b`, `c`, both |
+/// | NegMul | F32 | `b` |
 pub fn lookup(op: TileOp, scalars: Scalars) -> Option<TileFn> {
     lookup_for(isa(), op, scalars)
+}
+
+/// The functions that [`TileOp::Of`] knows.
+pub fn fused_functions() -> &'static [Unary] {
+    &[Unary::Exp, Unary::Tanh, Unary::Recip]
+}
+
+fn takes_third(op: TileOp) -> bool {
+    matches!(op, TileOp::Select(_) | TileOp::MulAdd(..) | TileOp::Of(_, Inner::MulAdd) | TileOp::Steps(..) | TileOp::CompareOf(..))
 }
 
 /// [`lookup`] for a chosen instruction set, which the processor must have.
@@ -175,7 +241,7 @@ fn lookup_for(isa: Isa, op: TileOp, scalars: Scalars) -> Option<TileFn> {
         TileOp::Unary(op, dtype) if only_a => general::unary(isa, op, dtype),
         TileOp::Cast { from, to } if only_a => Some(cast::cast(isa, from, to)),
         TileOp::Unary(..) | TileOp::Cast { .. } => None,
-        _ if scalars.c && !matches!(op, TileOp::Select(_) | TileOp::MulAdd(..)) => None,
+        _ if scalars.c && !takes_third(op) => None,
         TileOp::Binary(op, DType::F32) => single::binary(isa, op, scalars),
         TileOp::Binary(op, dtype) => general::binary(isa, op, dtype, scalars),
         TileOp::Compare(op, DType::F32) => single::compare(isa, op, scalars),
@@ -185,6 +251,13 @@ fn lookup_for(isa: Isa, op: TileOp, scalars: Scalars) -> Option<TileFn> {
         TileOp::MulAdd(op, DType::F32) => single::mul_add(isa, op, scalars),
         TileOp::MulAdd(op, DType::F64) => general::mul_add_f64(isa, op, scalars),
         TileOp::MulAdd(..) => None,
+        TileOp::Of(op, inner) => supers::of(isa, op, inner, scalars),
+        TileOp::Steps(first, then) => supers::steps(isa, first, then, scalars),
+        TileOp::CompareOf(op, first) => supers::compare_of(isa, op, first, scalars),
+        TileOp::NegMul => supers::neg_mul(isa, scalars),
+        TileOp::AddFlag if only_a => Some(supers::add_flag(isa)),
+        TileOp::AccumulateSquares if scalars == Scalars::B => Some(reduce::accumulate_squares_for(isa)),
+        TileOp::AddFlag | TileOp::AccumulateSquares => None,
         TileOp::Accumulate(reduction, dtype) if only_a => reduce::accumulate_for(isa, reduction, dtype),
         TileOp::AccumulateMulAdd(dtype) if only_a => reduce::accumulate_mul_add_for(isa, dtype),
         TileOp::Fold(reduction, dtype) if only_a => reduce::fold_for(isa, reduction, dtype),

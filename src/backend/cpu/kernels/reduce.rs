@@ -3,7 +3,7 @@
 //! A row is reduced by accumulating tile after tile into [`ACC_LANES`] lanes that start as [`identity`], then folding these. Lane assignment
 //! and tree depend on positions only: the same on every instruction set and for every number of threads.
 
-use super::drive::{Map, give, pick, take};
+use super::drive::{Map, NONE, ONE, TILE, give, pick, take};
 use super::general::{max_f64, min_f64};
 use super::simd::{Plain, Simd};
 use super::single;
@@ -49,7 +49,7 @@ pub fn identity(reduction: Reduction, dtype: DType) -> Scalar {
 }
 
 /// Combines an accumulated element with one or two new ones.
-trait Step {
+pub(super) trait Step {
     type T: Copy + Default;
     fn call(acc: Self::T, x: Self::T, y: Self::T) -> Self::T;
 }
@@ -65,18 +65,22 @@ impl<K: Map> Step for OneLane<K> {
 }
 
 #[inline(always)]
-unsafe fn accumulate<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
+unsafe fn accumulate<K: Step, const B: u8>(dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
     let (dst, a, b) = (dst.cast::<K::T>(), a.cast::<K::T>(), b.cast::<K::T>());
     let (mut acc, mut x, mut y) = ([K::T::default(); ACC_LANES], [K::T::default(); ACC_LANES], [K::T::default(); ACC_LANES]);
     // SAFETY: dst has ACC_LANES elements.
     unsafe { take(&mut acc, dst, ACC_LANES) };
+    if B == ONE {
+        // SAFETY: such an operand is one element.
+        y = [unsafe { *b }; ACC_LANES];
+    }
     let mut i = 0;
     while i < n {
         let m = ACC_LANES.min(n - i);
         // SAFETY: the operands have m elements left.
         unsafe {
             take(&mut x, a.add(i), m);
-            if PAIR {
+            if B == TILE {
                 take(&mut y, b.add(i), m);
             }
         }
@@ -98,20 +102,23 @@ unsafe fn accumulate<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *
 /// [`accumulate`] of f32 with the lanes in `REGS` registers.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const PAIR: bool>(s: S, dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
+unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const B: u8>(s: S, dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
     let (dst, a, b) = (dst.cast::<f32>(), a.cast::<f32>(), b.cast::<f32>());
+    // SAFETY: such an operand is one element.
+    let one = s.splat(if B == ONE { unsafe { *b } } else { 0.0 });
     let mut acc = [s.splat(0.0); REGS];
     for (j, acc) in acc.iter_mut().enumerate() {
         // SAFETY: dst has ACC_LANES = REGS * LANES elements.
         *acc = unsafe { s.load(dst.add(j * S::LANES)) };
     }
+    let whole = n - n % ACC_LANES;
     let mut i = 0;
-    while i + ACC_LANES <= n {
+    while i < whole {
         for (j, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: i + (j + 1) * LANES <= n.
+            // SAFETY: i + (j + 1) * LANES <= whole <= n.
             unsafe {
                 let x = s.load(a.add(i + j * S::LANES));
-                let y = if PAIR { s.load(b.add(i + j * S::LANES)) } else { x };
+                let y = if B == TILE { s.load(b.add(i + j * S::LANES)) } else { one };
                 *acc = K::call(s, *acc, x, y);
             }
         }
@@ -128,11 +135,11 @@ unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const PAIR: bool>(s
         unsafe {
             if m == S::LANES {
                 let x = s.load(a.add(i));
-                let y = if PAIR { s.load(b.add(i)) } else { x };
+                let y = if B == TILE { s.load(b.add(i)) } else { one };
                 s.store(dst.add(lane), K::call(s, s.load(dst.add(lane)), x, y));
             } else {
                 let x = s.load_first(a.add(i), m);
-                let y = if PAIR { s.load_first(b.add(i), m) } else { x };
+                let y = if B == TILE { s.load_first(b.add(i), m) } else { one };
                 s.store_first(dst.add(lane), m, K::call(s, s.load_first(dst.add(lane), m), x, y));
             }
         }
@@ -142,28 +149,137 @@ unsafe fn accumulate_f32<S: Simd, K: Map, const REGS: usize, const PAIR: bool>(s
 }
 
 pick! {
-    pick_f32 [K: Map] [PAIR: bool] (dst: *mut u8, a: *const u8, b: *const u8, _c: *const u8, n: usize),
-    accumulate::<OneLane<K>, PAIR>(dst, a, b, n),
-    accumulate_f32::<Avx2, K, 8, PAIR>(Avx2::new(), dst, a, b, n),
-    accumulate_f32::<Avx512, K, 4, PAIR>(Avx512::new(), dst, a, b, n)
+    pick_f32 [K: Map] [B: u8] (dst: *mut u8, a: *const u8, b: *const u8, _c: *const u8, n: usize),
+    accumulate::<OneLane<K>, B>(dst, a, b, n),
+    accumulate_f32::<Avx2, K, 8, B>(Avx2::new(), dst, a, b, n),
+    accumulate_f32::<Avx512, K, 4, B>(Avx512::new(), dst, a, b, n)
 }
 
-fn pick_general<K: Step, const PAIR: bool>(isa: Isa) -> TileFn {
-    unsafe fn plain<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, _: *const u8, n: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { accumulate::<K, PAIR>(dst, a, b, n) }
+/// Adds `rows` rows of `n` elements, the first at `a` and `stride` bytes apart, to the `n` elements of `dst`, first row first.
+///
+/// # Safety
+/// `dst` is valid for `n` elements, `a` for `n` at each row; all are aligned to their elements; none overlaps `dst`.
+pub type RowsFn = unsafe fn(dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize);
+
+/// Rows taken at once: enough to pay for the accumulators' way to memory and back, few enough that rows which lie a power of two apart
+/// stay in the L1 together.
+const AT_ONCE: usize = 4;
+/// Elements of each row in flight.
+const ROW_CHUNK: usize = 32;
+
+#[inline(always)]
+unsafe fn add_rows<K: Step>(dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize) {
+    let dst = dst.cast::<K::T>();
+    let mut row = 0;
+    while row < rows {
+        let group = if row + AT_ONCE <= rows { AT_ONCE } else { 1 };
+        let at = |r: usize, i: usize| a.wrapping_offset((row + r) as isize * stride).cast::<K::T>().wrapping_add(i);
+        let mut i = 0;
+        while i < n {
+            let m = ROW_CHUNK.min(n - i);
+            let (mut acc, mut x) = ([K::T::default(); ROW_CHUNK], [K::T::default(); ROW_CHUNK]);
+            // SAFETY: dst and each row have m elements left.
+            unsafe {
+                take(&mut acc, dst.add(i), m);
+                if group == AT_ONCE {
+                    for r in 0..AT_ONCE {
+                        take(&mut x, at(r, i), m);
+                        for j in 0..ROW_CHUNK {
+                            acc[j] = K::call(acc[j], x[j], x[j]);
+                        }
+                    }
+                } else {
+                    take(&mut x, at(0, i), m);
+                    for j in 0..ROW_CHUNK {
+                        acc[j] = K::call(acc[j], x[j], x[j]);
+                    }
+                }
+                give(dst.add(i), &acc, m);
+            }
+            i += ROW_CHUNK;
+        }
+        row += group;
     }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2")]
-    unsafe fn avx2<K: Step, const PAIR: bool>(dst: *mut u8, a: *const u8, b: *const u8, _: *const u8, n: usize) {
-        // SAFETY: the caller's promise; this function is only called where the processor has its features.
-        unsafe { accumulate::<K, PAIR>(dst, a, b, n) }
+}
+
+/// [`add_rows`] of f32 in registers.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn add_rows_f32<S: Simd, K: Map>(s: S, dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize) {
+    const REGS: usize = 4;
+    let whole = n - n % (REGS * S::LANES);
+    let mut row = 0;
+    while row < rows {
+        let group = if row + AT_ONCE <= rows { AT_ONCE } else { 1 };
+        let first = a.wrapping_offset(row as isize * stride);
+        let at = |r: usize, i: usize| first.wrapping_offset(r as isize * stride).cast::<f32>().wrapping_add(i);
+        let to = dst.cast::<f32>();
+        let mut i = 0;
+        while i < whole {
+            let mut acc = [s.splat(0.0); REGS];
+            // SAFETY: dst and each row have REGS * LANES elements left.
+            unsafe {
+                for (j, acc) in acc.iter_mut().enumerate() {
+                    *acc = s.load(to.add(i + j * S::LANES));
+                }
+                if group == AT_ONCE {
+                    for r in 0..AT_ONCE {
+                        for (j, acc) in acc.iter_mut().enumerate() {
+                            let x = s.load(at(r, i + j * S::LANES));
+                            *acc = K::call(s, *acc, x, x);
+                        }
+                    }
+                } else {
+                    for (j, acc) in acc.iter_mut().enumerate() {
+                        let x = s.load(at(0, i + j * S::LANES));
+                        *acc = K::call(s, *acc, x, x);
+                    }
+                }
+                for (j, acc) in acc.iter().enumerate() {
+                    s.store(to.add(i + j * S::LANES), *acc);
+                }
+            }
+            i += REGS * S::LANES;
+        }
+        row += group;
     }
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => avx2::<K, PAIR>,
-        _ => plain::<K, PAIR>,
+    if whole < n {
+        // SAFETY: the rest of every row.
+        unsafe { add_rows::<OneLane<K>>(dst.add(whole * 4), a.add(whole * 4), stride, rows, n - whole) };
     }
+}
+
+pick! {
+    pick_rows_f32 [K: Map] [] (dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize),
+    add_rows::<OneLane<K>>(dst, a, stride, rows, n),
+    add_rows_f32::<Avx2, K>(Avx2::new(), dst, a, stride, rows, n),
+    add_rows_f32::<Avx512, K>(Avx512::new(), dst, a, stride, rows, n)
+}
+
+pick! {
+    pick_rows [K: Step] [] (dst: *mut u8, a: *const u8, stride: isize, rows: usize, n: usize),
+    add_rows::<K>(dst, a, stride, rows, n),
+    add_rows::<K>(dst, a, stride, rows, n),
+    add_rows::<K>(dst, a, stride, rows, n)
+}
+
+pick! {
+    pick_wide [K: Step] [B: u8] (dst: *mut u8, a: *const u8, b: *const u8, _c: *const u8, n: usize),
+    accumulate::<K, B>(dst, a, b, n),
+    accumulate::<K, B>(dst, a, b, n),
+    accumulate::<K, B>(dst, a, b, n)
+}
+
+/// AVX-512 would gain these little.
+fn pick_general<K: Step, const B: u8>(isa: Isa) -> TileFn {
+    pick_wide::<K, B>(if isa == Isa::Avx512 { Isa::Avx2 } else { isa })
+}
+
+pick! {
+    pick_fold [K: Step] [] (dst: *mut u8, a: *const u8, _b: *const u8, _c: *const u8, n: usize),
+    fold::<K>(dst, a, n),
+    fold::<K>(dst, a, n),
+    fold::<K>(dst, a, n)
 }
 
 /// Combines each of the first `M` lanes with the one `M` further.
@@ -175,14 +291,15 @@ fn halve<K: Step, const M: usize>(lanes: &mut [K::T; ACC_LANES]) {
 }
 
 /// The first ACC_LANES elements, each with those that follow at that distance; then lane i with lane i + 32, i + 16, ... as far as they exist.
-unsafe fn fold<K: Step>(dst: *mut u8, a: *const u8, _: *const u8, _: *const u8, n: usize) {
+#[inline(always)]
+unsafe fn fold<K: Step>(dst: *mut u8, a: *const u8, n: usize) {
     let mut lanes = [K::T::default(); ACC_LANES];
     let first = n.min(ACC_LANES);
     // SAFETY: a has n elements.
     unsafe {
         take(&mut lanes, a.cast(), first);
         if n > first {
-            accumulate::<K, false>(lanes.as_mut_ptr().cast(), a.cast::<K::T>().add(first).cast(), a, n - first);
+            accumulate::<K, NONE>(lanes.as_mut_ptr().cast(), a.cast::<K::T>().add(first).cast(), a, n - first);
         }
     }
     if first == ACC_LANES {
@@ -233,31 +350,45 @@ macro_rules! map_step {
 
 /// What becomes of a reduction's step: a kernel.
 trait Finish {
-    fn single<K: Map>(isa: Isa) -> TileFn;
-    fn general<K: Step>(isa: Isa) -> TileFn;
+    type Out;
+    fn single<K: Map>(isa: Isa) -> Self::Out;
+    fn general<K: Step>(isa: Isa) -> Self::Out;
 }
 
 struct Accumulate;
 impl Finish for Accumulate {
+    type Out = TileFn;
     fn single<K: Map>(isa: Isa) -> TileFn {
-        pick_f32::<K, false>(isa)
+        pick_f32::<K, NONE>(isa)
     }
     fn general<K: Step>(isa: Isa) -> TileFn {
-        pick_general::<K, false>(isa)
+        pick_general::<K, NONE>(isa)
     }
 }
 
 struct Fold;
 impl Finish for Fold {
-    fn single<K: Map>(_: Isa) -> TileFn {
-        fold::<OneLane<K>>
+    type Out = TileFn;
+    fn single<K: Map>(isa: Isa) -> TileFn {
+        pick_fold::<OneLane<K>>(isa)
     }
-    fn general<K: Step>(_: Isa) -> TileFn {
-        fold::<K>
+    fn general<K: Step>(isa: Isa) -> TileFn {
+        pick_fold::<K>(isa)
     }
 }
 
-fn finish<F: Finish>(isa: Isa, reduction: Reduction, dtype: DType) -> Option<TileFn> {
+struct Rows;
+impl Finish for Rows {
+    type Out = RowsFn;
+    fn single<K: Map>(isa: Isa) -> RowsFn {
+        pick_rows_f32::<K>(isa)
+    }
+    fn general<K: Step>(isa: Isa) -> RowsFn {
+        pick_rows::<K>(isa)
+    }
+}
+
+fn finish<F: Finish>(isa: Isa, reduction: Reduction, dtype: DType) -> Option<F::Out> {
     macro_rules! single {
         (|$s:ident, $acc:ident, $x:ident| $e:expr) => {{
             map_step!(|$s, $acc, $x, _| $e);
@@ -304,6 +435,16 @@ pub(super) fn accumulate_for(isa: Isa, reduction: Reduction, dtype: DType) -> Op
     finish::<Accumulate>(isa, reduction, dtype)
 }
 
+/// Adds whole rows lane by lane, first row first. None for Bool sums and half types.
+pub(super) fn rows_for(isa: Isa, reduction: Reduction, dtype: DType) -> Option<RowsFn> {
+    finish::<Rows>(isa, reduction, dtype)
+}
+
+/// [`rows_for`] the chosen instruction set.
+pub fn rows(reduction: Reduction, dtype: DType) -> Option<RowsFn> {
+    rows_for(super::isa(), reduction, dtype)
+}
+
 /// One element at `dst` from `n >= 1` of `a`.
 pub(super) fn fold_for(isa: Isa, reduction: Reduction, dtype: DType) -> Option<TileFn> {
     finish::<Fold>(isa, reduction, dtype)
@@ -314,16 +455,25 @@ pub(super) fn accumulate_mul_add_for(isa: Isa, dtype: DType) -> Option<TileFn> {
     match dtype {
         DType::F32 => {
             map_step!(|s, acc, x, y| s.mad(x, y, acc));
-            Some(pick_f32::<K, true>(isa))
+            Some(pick_f32::<K, TILE>(isa))
         }
         DType::F64 if isa == Isa::Plain => {
             step!(f64, |acc, x, y| x * y + acc);
-            Some(pick_general::<K, true>(isa))
+            Some(pick_general::<K, TILE>(isa))
         }
         DType::F64 => {
             step!(f64, |acc, x, y| x.mul_add(y, acc));
-            Some(pick_general::<K, true>(isa))
+            Some(pick_general::<K, TILE>(isa))
         }
         _ => None,
     }
+}
+
+/// As [`accumulate_for`] with Sum, of the squares of `a` minus the one element `b`; F32.
+pub(super) fn accumulate_squares_for(isa: Isa) -> TileFn {
+    map_step!(|s, acc, x, y| {
+        let d = s.sub(x, y);
+        s.mad(d, d, acc)
+    });
+    pick_f32::<K, ONE>(isa)
 }

@@ -103,6 +103,9 @@ pub(super) trait Simd: Copy {
     fn or_m(self, a: Self::M, b: Self::M) -> Self::M;
     fn not_m(self, a: Self::M) -> Self::M;
     fn any(self, m: Self::M) -> bool;
+    fn all(self, m: Self::M) -> bool;
+    /// Lane 0.
+    fn first(self, a: Self::F) -> f32;
     /// `m ? a : b`.
     fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F;
 
@@ -137,6 +140,11 @@ pub(super) trait Simd: Copy {
     #[inline(always)]
     fn rare(self, m: Self::M) -> bool {
         Self::LANES == 1 || self.any(m)
+    }
+    /// As [`rare`](Simd::rare), for lanes where `m` does not hold.
+    #[inline(always)]
+    fn rare_unless(self, m: Self::M) -> bool {
+        Self::LANES == 1 || !self.all(m)
     }
     /// -0.0 where the sign bit is set, else 0.0.
     #[inline(always)]
@@ -383,6 +391,14 @@ impl Simd for Plain {
     #[inline(always)]
     fn any(self, m: bool) -> bool {
         m
+    }
+    #[inline(always)]
+    fn all(self, m: bool) -> bool {
+        m
+    }
+    #[inline(always)]
+    fn first(self, a: f32) -> f32 {
+        a
     }
     #[inline(always)]
     fn select(self, m: bool, a: f32, b: f32) -> f32 {

@@ -118,7 +118,7 @@ impl Map for Rem {
 }
 
 /// The three variants of a binary op: both tiles, or either operand one element.
-fn sides<K: Map>(isa: Isa, scalars: Scalars) -> Option<TileFn> {
+pub(super) fn sides<K: Map>(isa: Isa, scalars: Scalars) -> Option<TileFn> {
     match (scalars.a, scalars.b) {
         (false, false) => Some(pick_map::<K, TILE, TILE, NONE>(isa)),
         (false, true) => Some(pick_map::<K, TILE, ONE, NONE>(isa)),
@@ -159,13 +159,13 @@ macro_rules! test {
         struct K;
         impl Test for K {
             #[inline(always)]
-            fn call<S: Simd>($s: S, $a: S::F, $b: S::F) -> S::M {
+            fn call<S: Simd>($s: S, $a: S::F, $b: S::F, _: S::F) -> S::M {
                 $e
             }
         }
         match ($scalars.a, $scalars.b) {
-            (false, false) => Some(pick_test::<K, TILE>($isa)),
-            (false, true) => Some(pick_test::<K, ONE>($isa)),
+            (false, false) => Some(pick_test::<K, TILE, NONE>($isa)),
+            (false, true) => Some(pick_test::<K, ONE, NONE>($isa)),
             _ => None,
         }
     }};
@@ -193,7 +193,7 @@ pub(super) fn select(isa: Isa, scalars: Scalars) -> Option<TileFn> {
 }
 
 /// Every mix with a tile among the factors, `a` before `b`: the product commutes, so the caller swaps.
-fn factors<K: Map>(isa: Isa, scalars: Scalars) -> Option<TileFn> {
+pub(super) fn factors<K: Map>(isa: Isa, scalars: Scalars) -> Option<TileFn> {
     match (scalars.a, scalars.b, scalars.c) {
         (false, false, false) => Some(pick_map::<K, TILE, TILE, TILE>(isa)),
         (false, false, true) => Some(pick_map::<K, TILE, TILE, ONE>(isa)),

@@ -10,7 +10,7 @@ mod task;
 pub use task::Task;
 
 use super::kernels::arg::{ArgState, arg_extreme, arg_lanes};
-use super::kernels::reduce::{ACC_LANES, Reduction, identity};
+use super::kernels::reduce::{ACC_LANES, Reduction, RowsFn, identity, rows};
 use super::kernels::{Scalars, TileFn, TileOp, lookup, moves, philox};
 use super::nest::{Mode, Nest, Stage, internal, product};
 use super::program::{Instr, NONE, Program, Slot, WalkKind};
@@ -23,6 +23,14 @@ use std::cell::RefCell;
 const LEVEL: usize = 4096;
 /// Longest piece of a row with its own partial result; these are folded pairwise. Fixed, so that the tree depends on the shape only.
 pub const PIECE: usize = 65_536;
+/// Longest tile along a row, and bytes its registers and the parts of buffers beside them may take: half of a small L1.
+const ROW_TILE: usize = 1024;
+/// See [`ROW_TILE`].
+const ROW_BYTES: usize = 16_384;
+/// From so many instructions on tiles are as long as registers of [`LONG_REGS`] bytes allow.
+const LONG: usize = 64;
+/// See [`LONG`].
+const LONG_REGS: usize = 12_288;
 /// Row points a lane accumulates before adding to the next level (column mode).
 const COLUMN_LEVEL: usize = 64;
 
@@ -83,6 +91,34 @@ pub struct Bound {
     streams: bool,
     /// Per program: slots besides the buffer streams that advance with the tiles, and their bytes per lane.
     moving: Vec<SmallVec<[(u16, Slot, usize); 2]>>,
+    /// Per program: how its sinks take several rows at once, where the pass does nothing but that.
+    plain: Vec<SmallVec<[PlainSink; 1]>>,
+}
+
+/// A reduction of a buffer as it is, down columns.
+struct PlainSink {
+    sink: usize,
+    f: RowsFn,
+    /// Slot of the buffer's stream.
+    slot: u16,
+    /// Bytes from row to row.
+    stride: isize,
+}
+
+/// The sinks of a column pass whose instructions all combine a buffer's rows with accumulators; empty for other passes.
+fn plain_sinks(p: &Program, nest: &Nest) -> SmallVec<[PlainSink; 1]> {
+    let sink = |i: &Instr| {
+        let Instr::Tile { dst, a, b, .. } = *i else { return None };
+        let s = p.sinks.iter().position(|s| s.acc == dst && dst == a && !s.arg)?;
+        let access = p.accesses.iter().find(|x| x.slot == b && x.stream && x.dynamic == NONE)?;
+        let stride = nest.lines[access.line as usize].mid[0] as isize * access.size as isize;
+        let f = rows(p.sinks[s].kind, p.sinks[s].dtype)?;
+        Some(PlainSink { sink: s, f, slot: b, stride })
+    };
+    if nest.mode != Mode::Column || !p.row || !p.base.is_empty() || nest.mid.len() != 1 || p.body.len() != p.sinks.len() {
+        return SmallVec::new();
+    }
+    p.body.iter().map(sink).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// Bytes of accumulator per sink and lane: three levels in column mode, or value and position.
@@ -106,9 +142,17 @@ impl Bound {
         let column = nest.mode != Mode::Row;
         let (par_total, mid_total, vec_total) = (product(&nest.par), product(&nest.mid), product(&nest.vec));
         let lane_bytes = programs.iter().map(Program::lane_bytes).max().unwrap_or(0) + if nest.mode == Mode::Column { 16 } else { 0 };
+        let streams_of = |p: &Program| p.accesses.iter().filter(|a| a.stream).map(|a| a.size as usize).sum::<usize>();
+        let stream_bytes = programs.iter().map(streams_of).max().unwrap_or(0);
         let mut tile = match nest.mode {
             // Tall columns are read in pieces of whole pages' worth where registers allow it.
             Mode::Column => (16_384 / lane_bytes.max(4)).clamp(128, 1024) / 64 * 64,
+            // A row passes several times: after the first it comes from the L1, and longer tiles have fewer steps.
+            Mode::Row => (ROW_BYTES / (lane_bytes + stream_bytes).max(4)).clamp(128, ROW_TILE) / ACC_LANES * ACC_LANES,
+            // So many instructions leave the L1 themselves: each should do more.
+            Mode::Point if programs.iter().any(|p| p.body.len() > LONG) => {
+                (LONG_REGS / lane_bytes.max(4)).clamp(128, 512) / ACC_LANES * ACC_LANES
+            }
             _ if lane_bytes <= 8 => 256,
             _ => 128,
         };
@@ -155,8 +199,10 @@ impl Bound {
                 p.slots.iter().enumerate().filter_map(|(i, &s)| moves(s).map(|n| (i as u16, s, n))).collect()
             })
             .collect();
+        let plain = programs.iter().map(|p| plain_sinks(p, &nest)).collect();
         let mut b = Bound {
             moving,
+            plain,
             programs,
             sinks,
             nest,

@@ -174,7 +174,31 @@ impl Task<'_> {
                 }
             }
         };
-        for point in first..first + count {
+        let plain = &b.plain[k];
+        if !plain.is_empty() {
+            // SAFETY: as promised.
+            unsafe {
+                self.enter(k);
+                self.place(k, v0);
+                let mut done = 0;
+                while done < count {
+                    let rows = COLUMN_LEVEL.min(count - done);
+                    for x in plain {
+                        let from = (*self.table(k).add(x.slot as usize)).wrapping_offset(done as isize * x.stride);
+                        (x.f)(self.acc(k, x.sink, 0), from, x.stride, rows, n);
+                    }
+                    done += rows;
+                    if done.is_multiple_of(COLUMN_LEVEL) {
+                        carry(self, 0);
+                        if done.is_multiple_of(COLUMN_LEVEL * COLUMN_LEVEL) {
+                            carry(self, 1);
+                        }
+                    }
+                }
+            }
+        }
+        let stepped = if plain.is_empty() { count } else { 0 };
+        for point in first..first + stepped {
             for s in 0..p.sinks.len() {
                 if p.sinks[s].arg {
                     // SAFETY: the second part of an arg accumulator holds the position.

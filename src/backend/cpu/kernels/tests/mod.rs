@@ -3,6 +3,7 @@
 mod accuracy;
 mod pieces;
 mod speed;
+mod supers;
 mod table;
 
 use super::{Isa, detect};

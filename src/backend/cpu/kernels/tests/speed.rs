@@ -83,6 +83,7 @@ fn speed() {
             TileOp::Unary(_, d) | TileOp::Binary(_, d) | TileOp::Compare(_, d) | TileOp::Select(d) | TileOp::MulAdd(_, d) => d,
             TileOp::Accumulate(_, d) | TileOp::AccumulateMulAdd(d) | TileOp::Fold(_, d) => d,
             TileOp::Cast { from, .. } => from,
+            _ => F32,
         };
         let mut rng = Rng(3);
         let first = if matches!(op, TileOp::Select(_)) { Bool } else { dtype };

@@ -1,0 +1,185 @@
+//! Which expressions become one instruction: multiply-adds and the other superinstructions.
+//!
+//! An expression that is used once, by another, may be computed inside the instruction of that one. Multiply-adds are found first, because
+//! they save an operation besides a tile; the rest changes no bit of any result.
+
+use super::slots::mirrored;
+use super::*;
+use crate::backend::cpu::kernels::{First, Inner, Then, fused_functions};
+use crate::trace::Unary;
+
+/// A superinstruction.
+#[derive(Clone, Debug)]
+pub(super) struct Combined {
+    pub op: TileOp,
+    pub operands: SmallVec<[u32; 3]>,
+}
+
+impl Emitter<'_, '_> {
+    /// A tile of `d` that only one instruction reads.
+    fn passing(&self, e: ExprId, d: impl Fn(DType) -> bool) -> bool {
+        self.uses[e.index()] == 1 && self.an.level[e.index()] == VECTOR && d(compute(self.k.exprs[e.index()].dtype))
+    }
+
+    fn product(&self, e: ExprId) -> bool {
+        self.combined[e.index()].is_none()
+            && self.passing(e, |d| matches!(d, DType::F32 | DType::F64))
+            && matches!(self.k.exprs[e.index()].kind, ExprKind::Binary(Binary::Mul, ..))
+    }
+
+    /// Chooses superinstructions. True if there are any: then the order of evaluation is another.
+    pub(super) fn combine(&mut self, order: &[u32], pass: usize) -> bool {
+        let mut any = self.reductions(pass);
+        // Products that multiply-adds have taken in.
+        let mut taken = vec![false; self.ne];
+        let exprs = || order.iter().map(|&x| x as usize).filter(|&x| x < self.ne);
+        let exprs: Vec<usize> = exprs().filter(|&x| self.an.level[x] == VECTOR).collect();
+        for &x in &exprs {
+            let ExprKind::Binary(op, a, b) = self.k.exprs[x].kind else { continue };
+            let fused = match op {
+                Binary::Add if self.product(a) => Some((MulAdd::Add, a, b)),
+                Binary::Add if self.product(b) => Some((MulAdd::Add, b, a)),
+                Binary::Sub if self.product(a) => Some((MulAdd::Sub, a, b)),
+                Binary::Sub if self.product(b) => Some((MulAdd::NegAdd, b, a)),
+                _ => None,
+            };
+            if let Some((m, product, rest)) = fused
+                && let ExprKind::Binary(_, f, g) = self.k.exprs[product.index()].kind
+            {
+                let d = compute(self.k.exprs[x].dtype);
+                self.combined[x] = Some(Combined { op: TileOp::MulAdd(m, d), operands: SmallVec::from_slice(&[f.0, g.0, rest.0]) });
+                taken[product.index()] = true;
+                any = true;
+            }
+        }
+        for &x in &exprs {
+            if self.combined[x].is_none()
+                && !taken[x]
+                && let Some((c, parts)) = self.chain(x, &taken)
+            {
+                self.combined[x] = Some(c);
+                parts.iter().for_each(|p| taken[p.index()] = true);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Sums of products, and of squared differences.
+    fn reductions(&mut self, pass: usize) -> bool {
+        let mut any = false;
+        for (r, s) in self.k.passes[pass].reduces.iter().enumerate() {
+            let float = |e: ExprId| matches!(compute(self.k.exprs[e.index()].dtype), DType::F32 | DType::F64);
+            match s.kind {
+                ReduceKind::Fold(Reduce::Sum, e) if self.product(e) => {
+                    let ExprKind::Binary(_, a, b) = self.k.exprs[e.index()].kind else { continue };
+                    self.dots[r] = Some((a.0, b.0));
+                    any = true;
+                    if a == b
+                        && self.uses[a.index()] == 2
+                        && self.an.nest.mode == Mode::Row
+                        && let ExprKind::Binary(Binary::Sub, c, d) = self.k.exprs[a.index()].kind
+                        && compute(self.k.exprs[a.index()].dtype) == DType::F32
+                        && self.an.level[c.index()] == VECTOR
+                        && self.an.level[d.index()] < VECTOR
+                    {
+                        self.dots[r] = Some((c.0, d.0));
+                        self.squares[r] = true;
+                    }
+                }
+                ReduceKind::Dot(a, b) if float(a) => self.dots[r] = Some((a.0, b.0)),
+                _ => {}
+            }
+        }
+        any
+    }
+
+    /// The instruction that computes `x` together with operands that nobody else reads, and these.
+    fn chain(&self, x: usize, taken: &[bool]) -> Option<(Combined, SmallVec<[ExprId; 2]>)> {
+        let single = |d: DType| d == DType::F32;
+        let e = &self.k.exprs[x];
+        let inside = |a: ExprId| self.passing(a, single) && !taken[a.index()];
+        let plain = |a: ExprId| inside(a) && self.combined[a.index()].is_none();
+        let done = |op: TileOp, operands: &[ExprId], parts: &[ExprId]| {
+            let operands = operands.iter().map(|o| o.0).collect();
+            Some((Combined { op, operands }, SmallVec::from_slice(parts)))
+        };
+        // The first of two steps.
+        let first = |a: ExprId, product: bool| match self.k.exprs[a.index()].kind {
+            _ if !plain(a) => None,
+            ExprKind::Binary(Binary::Add, f, g) => Some((First::Add, f, g)),
+            ExprKind::Binary(Binary::Sub, f, g) => Some((First::Sub, f, g)),
+            ExprKind::Binary(Binary::Mul, f, g) if product => Some((First::Mul, f, g)),
+            _ => None,
+        };
+        // Minus a value.
+        let negated = |a: ExprId| match self.k.exprs[a.index()].kind {
+            ExprKind::Unary(Unary::Neg, f) if plain(a) => Some(f),
+            _ => None,
+        };
+        match e.kind {
+            ExprKind::Compare(c, a, b) => {
+                if let Some((f, p, q)) = first(a, true) {
+                    return done(TileOp::CompareOf(c, f), &[p, q, b], &[a]);
+                }
+                let (f, p, q) = first(b, true)?;
+                done(TileOp::CompareOf(mirrored(c), f), &[p, q, a], &[b])
+            }
+            _ if compute(e.dtype) != DType::F32 || e.dtype != DType::F32 => None,
+            ExprKind::Unary(Unary::Neg, a) => match self.k.exprs[a.index()].kind {
+                ExprKind::Binary(Binary::Mul, f, g) if plain(a) => done(TileOp::NegMul, &[f, g], &[a]),
+                _ => None,
+            },
+            ExprKind::Unary(u, a) if fused_functions().contains(&u) && inside(a) => match &self.combined[a.index()] {
+                Some(Combined { op: TileOp::MulAdd(MulAdd::Add, _), operands }) => {
+                    Some((Combined { op: TileOp::Of(u, Inner::MulAdd), operands: operands.clone() }, SmallVec::from_slice(&[a])))
+                }
+                Some(Combined { op: TileOp::NegMul, operands }) => {
+                    Some((Combined { op: TileOp::Of(u, Inner::NegMul), operands: operands.clone() }, SmallVec::from_slice(&[a])))
+                }
+                Some(_) => None,
+                None => match self.k.exprs[a.index()].kind {
+                    ExprKind::Unary(Unary::Neg, f) => done(TileOp::Of(u, Inner::Neg), &[f], &[a]),
+                    ExprKind::Binary(Binary::Add, f, g) => done(TileOp::Of(u, Inner::Add), &[f, g], &[a]),
+                    ExprKind::Binary(Binary::Sub, f, g) => done(TileOp::Of(u, Inner::Sub), &[f, g], &[a]),
+                    ExprKind::Binary(Binary::Mul, f, g) => done(TileOp::Of(u, Inner::Mul), &[f, g], &[a]),
+                    _ => None,
+                },
+            },
+            ExprKind::Binary(op @ (Binary::Add | Binary::Sub | Binary::Mul), a, b) => {
+                let flag = |x: ExprId| match self.k.exprs[x.index()].kind {
+                    ExprKind::Cast(m) if plain(x) && self.k.exprs[m.index()].dtype == DType::Bool => Some(m),
+                    _ => None,
+                };
+                if op == Binary::Add {
+                    if let Some(m) = flag(a) {
+                        return done(TileOp::AddFlag, &[b, m], &[a]);
+                    }
+                    if let Some(m) = flag(b) {
+                        return done(TileOp::AddFlag, &[a, m], &[b]);
+                    }
+                }
+                if op == Binary::Mul {
+                    if let Some(n) = negated(a) {
+                        return done(TileOp::NegMul, &[n, b], &[a]);
+                    }
+                    if let Some(n) = negated(b) {
+                        return done(TileOp::NegMul, &[n, a], &[b]);
+                    }
+                }
+                let left = match op {
+                    Binary::Add => Then::Add,
+                    Binary::Sub => Then::Sub,
+                    _ => Then::Mul,
+                };
+                if let Some((f, p, q)) = first(a, op == Binary::Mul) {
+                    return done(TileOp::Steps(f, left), &[p, q, b], &[a]);
+                }
+                let right = if op == Binary::Sub { Then::From } else { left };
+                let (f, p, q) = first(b, op == Binary::Mul)?;
+                done(TileOp::Steps(f, right), &[p, q, a], &[b])
+            }
+            _ => None,
+        }
+    }
+}
