@@ -16,6 +16,7 @@ pub mod drive;
 pub mod executable;
 pub mod kernels;
 mod matmul;
+mod micro;
 pub mod nest;
 pub mod pool;
 pub mod program;
