@@ -32,7 +32,7 @@ impl Conv {
                     let (sum, unfolded) = (mem, mem.add(row));
                     std::ptr::write_bytes(sum, 0, row);
                     for c in 0..cg {
-                        let plane = input.get().add((b * self.channels + o * cg + c) * self.plane * size);
+                        let plane = input.get().add((b * self.strides[0] + (o * cg + c) * self.strides[1]) * size);
                         for t in 0..self.ntaps {
                             let from = plane.offset(self.taps.offset(t) * size as isize);
                             let w = weights.get().add(((o * cg + c) * self.ntaps + t) * size);

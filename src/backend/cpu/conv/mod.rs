@@ -101,9 +101,13 @@ pub struct Conv {
     dtype: DType,
     /// The input has to be staged.
     staged: bool,
-    /// Elements from one plane to the next, and before the first position's first element.
+    /// Elements of a staged plane; elements before the first position's first.
     plane: usize,
     origin: isize,
+    /// Distance of images and of channels, as given and as the products read them; of outputs and channels of the window.
+    given_strides: [usize; 2],
+    strides: [usize; 2],
+    window_strides: [usize; 2],
     /// Output positions and window elements within a plane.
     positions: Grid,
     taps: Grid,
@@ -124,6 +128,7 @@ struct Call<'a> {
     input: Ptr,
     end: Ptr,
     weights: Ptr,
+    window_strides: [usize; 2],
     args: &'a [*mut u8],
     params: Ptr,
 }
@@ -136,14 +141,15 @@ impl Conv {
     pub fn new(k: &Kernel, style: StoreStyle) -> Result<Option<Conv>> {
         let Archetype::Conv { spec, input, window } = &k.archetype else { return Ok(None) };
         let Some(ReduceKind::Dot(a, b)) = k.passes.first().and_then(|p| p.reduces.first()).map(|r| r.kind) else { return Ok(None) };
-        let arg_of = |e: crate::loops::ExprId| match &k.exprs[e.index()].kind {
-            ExprKind::Load { arg, .. } => Some(arg.index()),
+        let forms = nest::forms(k);
+        let load = |e: crate::loops::ExprId| match &k.exprs[e.index()].kind {
+            ExprKind::Load { arg, index, .. } => Some((arg.index(), &forms[index.index()])),
             _ => None,
         };
         let dtype = compute(k.exprs[a.index()].dtype);
-        let plain = matches!((arg_of(a), arg_of(b)), (Some(0), Some(1)) | (Some(1), Some(0)));
+        let (Some((0, x)), Some((1, w))) = (load(a), load(b)) else { return Ok(None) };
         let Some(micro) = micro(dtype) else { return Ok(None) };
-        if !plain || k.passes.len() != 2 {
+        if k.passes.len() != 2 {
             return Ok(None);
         }
         let rank = input.len() - 2;
@@ -172,6 +178,15 @@ impl Conv {
             plane = (plane.div_ceil(STRIP / dtype.size()) | 1) * (STRIP / dtype.size());
         }
         let origin = if staged { 0 } else { (0..rank).map(|s| -spec.lo[s] * strides[s]).sum() };
+        // With one group, the first two axes of either may be exchanged in memory: what the indices say counts.
+        let (own, wsize) = (given.iter().product::<usize>(), window[2..].iter().product::<usize>());
+        let (mut given_strides, mut window_strides) = ([input[1] * own, own], [window[1] * wsize, wsize]);
+        if spec.groups == 1 {
+            let channel = outer.len();
+            given_strides = [x.strides[outer[0]], x.strides[channel]].map(|s| s.max(0) as usize);
+            window_strides = [w.strides[outer[1]], w.strides[channel]].map(|s| s.max(0) as usize);
+        }
+        let strides_ = if staged { [input[1] * plane, plane] } else { given_strides };
         let positions = Grid::new(&out, (0..rank).map(|s| spec.stride[s] as isize * strides[s]));
         let taps = Grid::new(&window[2..], (0..rank).map(|s| spec.rhs_dilation[s] as isize * strides[s]));
         let (npositions, ntaps) = (out.iter().product::<usize>(), window[2..].iter().product::<usize>());
@@ -184,7 +199,6 @@ impl Conv {
             Some(f) if per_group == 1 => Way::Depthwise(f),
             _ => Way::Unfold,
         };
-        let forms = nest::forms(k);
         // Lanes of the epilogue: the positions, and with taps the outputs too.
         let lanes = outer.get(if wide { 1 } else { 2 }).copied();
         let mut an = Analysis::new(k, forms, Mode::Point, Some(lanes.unwrap_or(usize::MAX)), 1)?;
@@ -205,6 +219,9 @@ impl Conv {
             staged,
             plane,
             origin,
+            given_strides,
+            strides: strides_,
+            window_strides,
             positions,
             taps,
             npositions,
@@ -230,7 +247,7 @@ impl Conv {
         }
         let mut held: SmallVec<[Held; 2]> = SmallVec::new();
         let planes = self.batch * self.channels;
-        let (mut input, mut bytes) = (args[0], planes * self.plane * size);
+        let (mut input, mut bytes) = (args[0], planes * if self.staged { self.plane } else { self.given.iter().product() } * size);
         if self.staged {
             // Strips may be read beyond the last plane.
             let h = Held::new(mem, bytes + 2 * STRIP)?;
@@ -244,26 +261,37 @@ impl Conv {
             held.push(h);
         }
         let mut weights = args[1];
-        if self.stored[1] != self.dtype {
-            let n = self.outputs * (self.channels / self.groups) * self.ntaps;
-            let h = Held::new(mem, n * size)?;
-            let (src, dst, from) = (Ptr(weights), Ptr(h.get()), self.stored[1]);
-            let part = 1 << 14;
-            if let Some(cast) = lookup(TileOp::Cast { from, to: self.dtype }, Scalars::NONE) {
-                // SAFETY: parts are disjoint and inside both.
-                let one = |i: usize| unsafe {
-                    let at = i * part;
-                    let (s, null) = (src.get().add(at * from.size()), std::ptr::null());
-                    cast(dst.get().add(at * size), s, null, null, part.min(n - at));
-                };
-                pool.run(n.div_ceil(part), n > 100_000, &one);
-            }
+        let (cg, from) = (self.channels / self.groups, self.stored[1]);
+        let mut window_strides = self.window_strides;
+        let rows = !matches!(self.way, Way::Taps(_));
+        if from != self.dtype
+            || (rows && cg > 1 && window_strides[1] != self.ntaps)
+            || (rows && self.outputs > 1 && window_strides[0] != cg * self.ntaps)
+        {
+            // The compute type, in the order of the contraction.
+            let h = Held::new(mem, self.outputs * cg * self.ntaps * size)?;
+            let (src, dst) = (Ptr(weights), Ptr(h.get()));
+            let cast = lookup(TileOp::Cast { from, to: self.dtype }, Scalars::NONE);
+            let [so, sc] = window_strides;
+            // SAFETY: rows are disjoint and inside both.
+            let one = |o: usize| unsafe {
+                for c in 0..cg {
+                    let (s, null) = (src.get().add((o * so + c * sc) * from.size()), std::ptr::null());
+                    let d = dst.get().add((o * cg + c) * self.ntaps * size);
+                    match cast {
+                        Some(f) if from != self.dtype => f(d, s, null, null, self.ntaps),
+                        _ => moves::copy(d, s, self.ntaps * size),
+                    }
+                }
+            };
+            pool.run(self.outputs, self.outputs * cg * self.ntaps > 100_000, &one);
+            window_strides = [cg * self.ntaps, self.ntaps];
             weights = h.get();
             held.push(h);
         }
         let end = Ptr(input.wrapping_add(bytes));
         let input = Ptr(input.wrapping_offset(self.origin * size as isize));
-        let call = Call { pool, mem, input, end, weights: Ptr(weights), args, params: Ptr(params.cast_mut().cast()) };
+        let call = Call { pool, mem, input, end, weights: Ptr(weights), window_strides, args, params: Ptr(params.cast_mut().cast()) };
         // SAFETY: as promised; the factors are complete.
         unsafe {
             match &self.way {
@@ -290,11 +318,12 @@ impl Conv {
         let behind = ((width - lo + by - 1).max(0) / by).clamp(first, row as i64);
         let (first, n) = (first as usize, (behind - first) as usize);
         let rows: usize = if rank == 0 { 1 } else { self.given[..last].iter().product() };
-        let given_plane = rows * row;
+        let [image, channel] = self.given_strides;
         let one = |p: usize| {
             // SAFETY: plane p of each; rows that do not reach into the staged plane are left out.
             unsafe {
-                let (s, d) = (src.get().add(p * given_plane * from.size()), dst.get().add(p * self.plane * size));
+                let at = p / self.channels * image + p % self.channels * channel;
+                let (s, d) = (src.get().add(at * from.size()), dst.get().add(p * self.plane * size));
                 std::ptr::write_bytes(d, 0, self.plane * size);
                 if n == 0 {
                     return;

@@ -78,6 +78,7 @@ impl Conv {
         let (m, ld) = (self.batch * self.npositions, og.next_multiple_of(lanes));
         let parts = cg * blocks.parts.len();
         let depth = cg * self.ntaps;
+        let [wo, wc] = call.window_strides;
         // Bands of rows, then chunks of the sum.
         let mut bands = (m * ld * size).div_ceil(BAND);
         let chunks = TASKS.div_ceil(bands * self.groups).min(depth / CHUNK).clamp(1, parts.max(1));
@@ -105,15 +106,15 @@ impl Conv {
                     let k = b.len * b.segs;
                     // SAFETY: rows of the planes and of the windows; the bands and chunks of the result are disjoint.
                     unsafe {
-                        let w = weights.get().add((g * og * depth + ch * self.ntaps + b.first) * size);
+                        let w = weights.get().add((g * og * wo + ch * wc + b.first) * size);
                         for s in 0..strips {
                             let (to, n) = (mem.add(s * k * STRIP), lanes.min(og - s * lanes));
                             if n < lanes {
                                 std::ptr::write_bytes(to, 0, k * STRIP);
                             }
-                            moves::transpose(to, lanes, w.add(s * lanes * depth * size), depth, n, k, size);
+                            moves::transpose(to, lanes, w.add(s * lanes * wo * size), wo, n, k, size);
                         }
-                        let plane = |r: usize| (r / self.npositions * self.channels + g * cg + ch) * self.plane;
+                        let plane = |r: usize| r / self.npositions * self.strides[0] + (g * cg + ch) * self.strides[1];
                         for s in 0..strips {
                             let mut r = r0;
                             while r < r1 {

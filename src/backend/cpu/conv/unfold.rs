@@ -3,6 +3,7 @@
 //! A block of positions is packed strip by strip, [`DEPTH`] window elements at a time, each a few short copies; then all outputs pass over it.
 
 use super::super::drive::{Ptrs, SERIAL_NS};
+use super::super::kernels::{Isa, isa};
 use super::super::micro::{Left, ROWS, STRIP};
 use super::super::run::{Task, with_scratch};
 use super::{Call, Conv, DEPTH, Grid};
@@ -28,7 +29,7 @@ impl Conv {
         // Where each window element lies, from the group's first plane.
         let offsets: Vec<isize> = {
             let taps: SmallVec<[isize; 32]> = (0..self.ntaps).map(|t| self.taps.offset(t)).collect();
-            (0..cg).flat_map(|c| taps.iter().map(move |t| ((c * self.plane) as isize + t) * size as isize)).collect()
+            (0..cg).flat_map(|c| taps.iter().map(move |t| ((c * self.strides[1]) as isize + t) * size as isize)).collect()
         };
         let mut pieces = positions.div_ceil(BLOCK);
         if pieces * self.batch * self.groups < 8 && positions >= 8 * 4 * lanes {
@@ -40,6 +41,7 @@ impl Conv {
         let rows = if tasks < 4 && og >= 128 { og.div_ceil(4).next_multiple_of(ROWS) } else { og };
         let bands = og.div_ceil(rows);
         let steps = depth.div_ceil(depth.div_ceil(DEPTH).max(1));
+        let pack_fn = packer();
         let (e, args) = (&self.epilogue, Ptrs(call.args));
         let (input, weights, params, end) = (call.input, call.weights, call.params, call.end);
         let task = |i: usize| {
@@ -53,7 +55,7 @@ impl Conv {
                 // SAFETY: the parts follow each other in the scratch memory; factors are complete.
                 unsafe {
                     let c = mem.add(packed);
-                    let x = input.get().add((b * self.channels + g * cg) * self.plane * size);
+                    let x = input.get().add((b * self.strides[0] + g * cg * self.strides[1]) * size);
                     let w = weights.get().add((g * og + o0) * depth * size);
                     let runs: SmallVec<[Runs; 16]> =
                         (0..strips).map(|s| strip_runs(&self.positions, p0 + s * lanes, lanes.min(n - s * lanes))).collect();
@@ -61,7 +63,7 @@ impl Conv {
                     while k0 < depth {
                         let k = steps.min(depth - k0);
                         for (s, r) in runs.iter().enumerate() {
-                            pack(r, self.positions.inner().1, x, &offsets[k0..k0 + k], mem.add(s * k * STRIP), size, end.get());
+                            pack_fn(r, self.positions.inner().1, x, &offsets[k0..k0 + k], mem.add(s * k * STRIP), size, end.get());
                         }
                         let mut first = 0;
                         while first < m {
@@ -108,10 +110,36 @@ fn strip_runs(g: &Grid, from: usize, n: usize) -> Runs {
     out
 }
 
+/// [`pack`], compiled for the processor.
+fn packer() -> unsafe fn(&Runs, isize, *const u8, &[isize], *mut u8, usize, *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    if isa() != Isa::Plain {
+        return pack_avx2;
+    }
+    pack_plain
+}
+
+/// # Safety
+/// As [`pack`].
+unsafe fn pack_plain(runs: &Runs, step: isize, x: *const u8, offsets: &[isize], dst: *mut u8, size: usize, end: *const u8) {
+    // SAFETY: the caller's promise.
+    unsafe { pack(runs, step, x, offsets, dst, size, end) }
+}
+
+/// # Safety
+/// As [`pack`]; the processor has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn pack_avx2(runs: &Runs, step: isize, x: *const u8, offsets: &[isize], dst: *mut u8, size: usize, end: *const u8) {
+    // SAFETY: the caller's promise.
+    unsafe { pack(runs, step, x, offsets, dst, size, end) }
+}
+
 /// Packs one strip: for each offset the elements of all runs. Lanes that no run fills hold anything.
 ///
 /// # Safety
 /// All elements lie before `end`; `dst` has room for the strips and one more.
+#[inline(always)]
 unsafe fn pack(runs: &Runs, step: isize, x: *const u8, offsets: &[isize], dst: *mut u8, size: usize, end: *const u8) {
     let lanes = STRIP / size;
     // SAFETY: as promised. A copy of a whole strip that would read beyond the end is cut; what it writes too much is written again.
