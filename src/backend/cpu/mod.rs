@@ -18,6 +18,7 @@ pub mod kernels;
 mod matmul;
 mod micro;
 pub mod nest;
+mod packed;
 pub mod pool;
 pub mod program;
 pub mod run;
