@@ -23,9 +23,12 @@ pub fn prepare(t: &Trace) -> Trace {
     for v in t.values() {
         let inst = &t[v];
         let mut args: Args = inst.args.iter().map(|a| map[a.index()]).collect();
-        if let Op::Conv(_) = inst.op {
+        if let Op::Conv(spec) = &inst.op {
             for a in args.iter_mut() {
                 let (base, edge) = cost::base_of(&out, *a);
+                if spec.groups == 1 && swaps_planes(&out, *a) {
+                    continue;
+                }
                 if edge != Edge::Aligned || matches!(out[base].op, Op::Const(_) | Op::Param(_)) {
                     *a = copy(&mut out, *a);
                 }
@@ -61,6 +64,17 @@ pub fn prepare(t: &Trace) -> Trace {
 fn swaps_last(p: &[u8]) -> bool {
     let r = p.len();
     r >= 2 && p[r - 1] as usize == r - 2 && p[r - 2] as usize == r - 1 && p[..r - 2].iter().enumerate().all(|(i, &x)| i == x as usize)
+}
+
+/// True where a convolution's operand differs from a buffer only by the order of its first two axes, which the archetype leaves open.
+fn swaps_planes(t: &Trace, v: ValueId) -> bool {
+    let Op::Permute(p) = &t[v].op else { return false };
+    let (base, edge) = cost::base_of(t, t[v].args[0]);
+    p.len() >= 2
+        && (p[0], p[1]) == (1, 0)
+        && p[2..].iter().enumerate().all(|(i, &x)| i + 2 == x as usize)
+        && edge == Edge::Aligned
+        && !matches!(t[base].op, Op::Const(_) | Op::Param(_))
 }
 
 fn copy(t: &mut Trace, v: ValueId) -> ValueId {

@@ -96,7 +96,7 @@ pub enum Archetype {
     /// outer pass over all outer axes. A factor that is not a plain `Load` is a prologue.
     Matmul,
     /// As `Matmul`, for a convolution: outer axes `[N, O, out..]`, row axes `[C/groups, window..]`; the factors are loads of
-    /// arguments 0 (input) and 1 (kernel), contiguous, of the shapes given.
+    /// arguments 0 (input) and 1 (kernel), contiguous, of the shapes given; without groups, the first two axes of either may be exchanged in memory.
     Conv {
         /// The convolution.
         spec: Box<ConvSpec>,

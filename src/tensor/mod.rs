@@ -17,6 +17,7 @@ mod index;
 mod join;
 mod linalg;
 mod loss;
+mod max_pool;
 mod norm;
 mod operand;
 mod pad;

@@ -6,6 +6,29 @@ use super::kernels::moves;
 use super::nest::Walk;
 use smallvec::SmallVec;
 
+macro_rules! by_size {
+    ($size:expr, |$t:ident| $body:expr) => {
+        match $size {
+            1 => {
+                type $t = u8;
+                $body
+            }
+            2 => {
+                type $t = u16;
+                $body
+            }
+            4 => {
+                type $t = u32;
+                $body
+            }
+            _ => {
+                type $t = u64;
+                $body
+            }
+        }
+    };
+}
+
 /// A stretch of lanes along the innermost axis of a walk.
 struct Segment<'a> {
     /// First lane.
@@ -97,6 +120,61 @@ unsafe fn segments(w: &Walk, cur: *const i64, dynamic: i64, v: usize, n: usize, 
     }
 }
 
+/// Innermost axes up to this length are walked together with the next one, element by element: their runs are too short to be worth a segment each.
+const SHORT: usize = 8;
+
+/// Whether lanes are better walked by [`short`].
+#[inline]
+fn is_short(w: &Walk) -> bool {
+    let rank = w.dims.len();
+    rank >= 2 && w.lines.len() == 1 && w.element && (2..=SHORT).contains(&w.dims[rank - 1].extent)
+}
+
+/// Calls `f` with each lane of `v..v + n` and its offset.
+///
+/// # Safety
+/// `cur` has the walk's line; the walk [is short](is_short).
+#[inline(always)]
+unsafe fn short(w: &Walk, cur: *const i64, dynamic: i64, v: usize, n: usize, mut f: impl FnMut(usize, isize)) {
+    let rank = w.dims.len();
+    let (inner, next) = (&w.dims[rank - 1], &w.dims[rank - 2]);
+    let (e, step, by) = (inner.extent, inner.strides[0] as isize, next.strides[0] as isize);
+    // SAFETY: the line has an entry.
+    let base = unsafe { *cur.add(w.lines[0] as usize) } + dynamic;
+    let mut at = 0;
+    while at < n {
+        let (mut j, mut rest) = ((v + at) % e, (v + at) / e);
+        let i = if rank == 2 { rest } else { rest % next.extent.max(1) };
+        let lanes = if rank == 2 { n - at } else { (n - at).min((next.extent.max(1) - i) * e - j) };
+        rest /= next.extent.max(1);
+        let mut o = base as isize + i as isize * by;
+        for d in (0..rank - 2).rev() {
+            let extent = w.dims[d].extent.max(1);
+            o += w.dims[d].strides[0] as isize * (if d == 0 { rest } else { rest % extent }) as isize;
+            rest /= extent;
+        }
+        let mut l = 0;
+        if e == 2 && j == 0 {
+            while l + 2 <= lanes {
+                f(at + l, o);
+                f(at + l + 1, o + step);
+                o += by;
+                l += 2;
+            }
+        }
+        while l < lanes {
+            f(at + l, o + j as isize * step);
+            l += 1;
+            j += 1;
+            if j == e {
+                j = 0;
+                o += by;
+            }
+        }
+        at += lanes;
+    }
+}
+
 /// Loads lanes `v..v + n` into `reg`, `fill` outside the bounds. Returns where they are: in the register, or in the buffer itself.
 ///
 /// # Safety
@@ -113,6 +191,14 @@ pub unsafe fn load(
     fill: *const u8,
     size: usize,
 ) -> *mut u8 {
+    if is_short(w) {
+        by_size!(size, |T| {
+            let (base, reg) = (base.cast::<T>(), reg.cast::<T>());
+            // SAFETY: as promised; a lane is below n.
+            unsafe { short(w, cur, dynamic, v, n, |l, o| *reg.add(l) = *base.wrapping_offset(o)) }
+        });
+        return reg;
+    }
     let stride = w.dims[w.dims.len() - 1].strides[0] as isize;
     let mut direct = std::ptr::null_mut();
     // SAFETY: as promised.
@@ -149,6 +235,10 @@ pub unsafe fn load(
 /// # Safety
 /// As [`load`].
 pub unsafe fn iota(w: &Walk, cur: *const i64, dynamic: i64, v: usize, n: usize, reg: *mut i64) {
+    if is_short(w) {
+        // SAFETY: as promised; a lane is below n.
+        return unsafe { short(w, cur, dynamic, v, n, |l, o| *reg.add(l) = o as i64) };
+    }
     let stride = w.dims[w.dims.len() - 1].strides[0];
     // SAFETY: as promised.
     unsafe {
@@ -181,6 +271,14 @@ pub unsafe fn in_bounds(w: &Walk, cur: *const i64, v: usize, n: usize, reg: *mut
 /// As [`load`]; the buffer is writable.
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn store(w: &Walk, cur: *const i64, dynamic: i64, base: *mut u8, v: usize, n: usize, src: *const u8, size: usize) {
+    if is_short(w) {
+        by_size!(size, |T| {
+            let (base, src) = (base.cast::<T>(), src.cast::<T>());
+            // SAFETY: as promised; a lane is below n.
+            unsafe { short(w, cur, dynamic, v, n, |l, o| *base.wrapping_offset(o) = *src.add(l)) }
+        });
+        return;
+    }
     let stride = w.dims[w.dims.len() - 1].strides[0] as isize;
     // SAFETY: as promised.
     unsafe {
@@ -193,29 +291,6 @@ pub unsafe fn store(w: &Walk, cur: *const i64, dynamic: i64, base: *mut u8, v: u
             }
         });
     }
-}
-
-macro_rules! by_size {
-    ($size:expr, |$t:ident| $body:expr) => {
-        match $size {
-            1 => {
-                type $t = u8;
-                $body
-            }
-            2 => {
-                type $t = u16;
-                $body
-            }
-            4 => {
-                type $t = u32;
-                $body
-            }
-            _ => {
-                type $t = u64;
-                $body
-            }
-        }
-    };
 }
 
 /// dst\[i\] = base\[index\[i\]\] where the mask holds, else the fill element.

@@ -1,13 +1,15 @@
 //! Matrix products: `gemm` per block of the result, and the epilogue's tile program on the block while it is in cache.
 //!
 //! A factor that is more than a load (or of a half type) is computed once into a packed temporary, in the type of accumulation. Blocks depend on
-//! the shape only. Integer products and factors that depend on both sides' axes run as plain row reductions.
+//! the shape only. Integer products use kernels of our own. Factors that depend on both sides' axes make a plain row reduction.
 
 use super::alloc::Allocator;
 use super::compile::{StoreStyle, compute};
 use super::drive::{Driver, Held, Ptr, Ptrs, SERIAL_NS};
 use super::executable::driver;
+use super::micro::micro;
 use super::nest::{self, Analysis, Form, Mode, post_order};
+use super::packed;
 use super::pool::Pool;
 use super::run::{Bound, Task, with_scratch};
 use super::{CACHE, MEMORY};
@@ -154,12 +156,7 @@ impl Matmul {
         let (outer, row): (Vec<usize>, Vec<usize>) = (0..k.axes.len()).partition(|&a| !k.axes[a].row);
         let Some(ReduceKind::Dot(x, y)) = k.passes.first().and_then(|p| p.reduces.first()).map(|r| r.kind) else { return Ok(None) };
         let dtype = compute(k.exprs[x.index()].dtype);
-        if outer.len() < 2
-            || row.len() != 1
-            || k.passes.len() != 2
-            || k.passes[0].reduces.len() != 1
-            || !matches!(dtype, DType::F32 | DType::F64)
-        {
+        if outer.len() < 2 || row.len() != 1 || k.passes.len() != 2 || k.passes[0].reduces.len() != 1 || micro(dtype).is_none() {
             return Ok(None);
         }
         let (batch, ma, na, ka) = (&outer[..outer.len() - 2], outer[outer.len() - 2], outer[outer.len() - 1], row[0]);
@@ -319,5 +316,13 @@ pub unsafe fn gemm_block(
             }
         }};
     }
-    if dtype == DType::F64 { go!(f64) } else { go!(f32) }
+    match dtype {
+        DType::F32 => go!(f32),
+        DType::F64 => go!(f64),
+        _ => {
+            let Some(f) = micro(dtype) else { return };
+            // SAFETY: as promised.
+            unsafe { packed::product(&f, dtype.size(), (m, n, k), (dst, drs, dcs), (a, ars, acs), (b, brs, bcs)) }
+        }
+    }
 }

@@ -52,11 +52,15 @@ pub(super) fn kernel(t: &mut Trace, spec: &ConvSpec, x: ValueId, w: ValueId, dy:
     // Input [N, g*C', X..] to [C', g*N, X..], cotangent [N, O, P..] to [O, N, P..]: group j then sums over its own N.
     let (batch, c) = (xs[0], xs[1] / g);
     let with = |a: &[usize]| -> Shape { a.iter().chain(&xs[2..]).copied().collect() };
-    let grouped = t.reshape(x, &with(&[batch, g, c]));
-    let perm: Vec<usize> = [2, 1, 0].into_iter().chain(3..3 + n).collect();
-    let turned = t.permute(grouped, &perm);
-    let input = t.reshape(turned, &with(&[c, g * batch]));
     let swap: Vec<usize> = [1, 0].into_iter().chain(2..2 + n).collect();
+    let input = if g == 1 {
+        t.permute(x, &swap)
+    } else {
+        let grouped = t.reshape(x, &with(&[batch, g, c]));
+        let perm: Vec<usize> = [2, 1, 0].into_iter().chain(3..3 + n).collect();
+        let turned = t.permute(grouped, &perm);
+        t.reshape(turned, &with(&[c, g * batch]))
+    };
     let taps = t.permute(dy, &swap);
     let dw = t.apply(Op::Conv(Box::new(back)), &[input, taps]);
     t.permute(dw, &swap)

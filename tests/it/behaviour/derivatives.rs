@@ -181,3 +181,46 @@ fn a_panic_in_a_closure_leaves_the_engine_whole() {
     y.eval().unwrap();
     assert_eq!(read(&grad(|x: &Tensor| (x * &y).sum(..), &x)), [2.0, 4.0]);
 }
+
+/// The gradient of every window's maximum goes to its first largest element, or its last NaN: against a loop, over tiling, overlapping, gapped and
+/// padded windows, with many ties.
+#[test]
+fn max_pool_gives_the_gradient_to_the_first_largest() {
+    let (h, w) = (9usize, 11usize);
+    let mut x: Vec<f32> = (0..2 * h * w).map(|i| ((i * 7919) % 5) as f32 - 2.0).collect();
+    x[17] = f32::NAN;
+    for (kernel, stride, padding) in
+        [([2, 2], [2, 2], [0, 0]), ([3, 3], [2, 2], [1, 1]), ([3, 2], [1, 3], [0, 1]), ([2, 3], [3, 1], [1, 0]), ([4, 4], [3, 2], [2, 2])]
+    {
+        let out = [(h + 2 * padding[0] - kernel[0]) / stride[0] + 1, (w + 2 * padding[1] - kernel[1]) / stride[1] + 1];
+        let weight = |p: usize, oy: usize, ox: usize| (1 + (p * 31 + oy * 13 + ox * 5) % 17) as f32;
+        let mut want = vec![0.0f32; x.len()];
+        let mut weights = Vec::new();
+        for p in 0..2 {
+            for oy in 0..out[0] {
+                for ox in 0..out[1] {
+                    let mut best: Option<usize> = None;
+                    for ky in 0..kernel[0] {
+                        for kx in 0..kernel[1] {
+                            let (y, z) = (oy * stride[0] + ky, ox * stride[1] + kx);
+                            if y < padding[0] || y >= h + padding[0] || z < padding[1] || z >= w + padding[1] {
+                                continue;
+                            }
+                            let at = p * h * w + (y - padding[0]) * w + z - padding[1];
+                            if best.is_none_or(|b| x[at] > x[b] || x[at].is_nan()) {
+                                best = Some(at);
+                            }
+                        }
+                    }
+                    weights.push(weight(p, oy, ox));
+                    want[best.unwrap()] += weight(p, oy, ox);
+                }
+            }
+        }
+        let t = Tensor::from_vec(x.clone(), [1, 2, h, w]);
+        let c = Tensor::from_vec(weights, [1, 2, out[0], out[1]]);
+        let (_, pull) = lazuli::vjp(|t: &Tensor| t.max_pool2d(kernel, stride, padding), &t);
+        let got: Vec<f32> = pull(&c).to_vec().unwrap();
+        assert_eq!(got, want, "kernel {kernel:?}, stride {stride:?}, padding {padding:?}");
+    }
+}

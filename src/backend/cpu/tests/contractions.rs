@@ -146,7 +146,8 @@ pub fn conv(d: &str, c: &Conv, epilogue: bool) -> Kernel {
         o[2 + s] = out[s + 1..].iter().product::<usize>() as i64;
     }
     let (iw, io, ib) = (t.ix(&w, 0), t.ix(&o, 0), t.ix(&unit(1, 1), 0));
-    let x = t.e(d, &format!("load a0[{at}] where {} else 0.0", mask.join(", ")));
+    let zero = if d.starts_with('i') { "0" } else { "0.0" };
+    let x = t.e(d, &format!("load a0[{at}] where {} else {zero}", mask.join(", ")));
     let k = t.e(d, &format!("load a1[{iw}]"));
     let mut y = t.e(d, "reduced r0.0");
     if epilogue {
@@ -188,7 +189,31 @@ fn convolutions() {
         }
         check(&conv("f64", c, true), &[]);
         check(&conv("f16", c, true), &[]);
+        check(&conv("i32", c, false), &[]);
     }
+    let cases = [
+        // Windows larger than the result, as of a kernel's gradient: whole rows, padded, strided, in groups, long enough to be cut.
+        Conv { input: vec![12, 13], window: vec![12, 13], ..p.clone() },
+        Conv { input: vec![12, 13], window: vec![11, 12], lo: 0, hi: 0, outputs: 20, ..p.clone() },
+        Conv { input: vec![20, 21], window: vec![9, 10], rhs: 2, lo: 1, hi: 0, ..p.clone() },
+        Conv { input: vec![20, 21], window: vec![17, 19], stride: 2, lhs: 2, lo: -3, hi: -2, groups: 2, ..p.clone() },
+        Conv { input: vec![40, 41], window: vec![40, 41], groups: 4, outputs: 4, ..p.clone() },
+        Conv { batch: 30, input: vec![1100], window: vec![1099], ..p.clone() },
+        Conv { input: vec![3, 5, 600], window: vec![2, 5, 599], lo: 0, hi: 0, ..p.clone() },
+        Conv { input: vec![24, 24], window: vec![24, 24], lo: 0, hi: 0, ..p.clone() },
+    ];
+    for c in &cases {
+        // Numbers whose long sums are exact in any order.
+        let k = conv("f32", c, false);
+        let mut rng = Rng(c.window[0] as u64);
+        let round =
+            |t: HostTensor| HostTensor::from_slice([t.numel()], &t.to_vec::<f32>().iter().map(|x| (x * 8.0).round()).collect::<Vec<_>>());
+        compare(&k, k.args.iter().map(|a| round(random(a.dtype, a.numel, &mut rng)).unwrap()).collect(), &[]);
+        check(&conv("f64", c, true), &[]);
+        check(&conv("i32", c, false), &[]);
+    }
+    check(&conv("i64", &p, false), &[]);
+    check(&conv("i64", &Conv { groups: 4, outputs: 4, ..p.clone() }, false), &[]);
 }
 
 fn sort(rows: usize, cols: usize, d: &str, descending: bool) -> Kernel {
