@@ -6,7 +6,8 @@ use crate::trace::{Op, ValueId};
 use std::collections::HashMap;
 
 impl Grouper<'_> {
-    /// Merges elementwise groups into the row kernels whose results they need: each row is still at hand there.
+    /// Merges elementwise groups, and row kernels over the same rows, into the row kernels whose results they need: each row is still
+    /// at hand there.
     pub(super) fn merge_readers(&mut self) {
         let reads = self.reads();
         for a in 0..self.g.groups.len() {
@@ -23,14 +24,15 @@ impl Grouper<'_> {
         }
     }
 
-    /// Whether elementwise group `b` reads rows that row group `a` reads or writes too, and of `a`'s results nothing but the same row's.
+    /// Whether group `b`, elementwise or of the same rows, reads rows that row group `a` reads or writes too, and of `a`'s results nothing
+    /// but the same row's.
     fn reader_joins(&self, a: GroupId, b: GroupId, reads: &[Vec<ValueId>]) -> bool {
         let (x, y) = (&self.g.groups[a as usize], &self.g.groups[b as usize]);
         let runs = x.runs();
         let plain = !x.dead && !y.dead && matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop));
         if !plain
             || !x.has_row()
-            || y.has_row()
+            || (y.has_row() && y.runs() != runs)
             || !runs.last().is_some_and(|r| r.1)
             || row_len(&runs) > MAX_ROW
             || y.numel() != x.numel()
@@ -40,7 +42,7 @@ impl Grouper<'_> {
         }
         // How values are met going down from what `b` writes: element for element, or once a row.
         let mut at: HashMap<ValueId, Level> = HashMap::new();
-        let mut open: Vec<(ValueId, Level)> = y.members.iter().map(|&m| (m, Level::Elem)).collect();
+        let mut open: Vec<(ValueId, Level)> = y.members.iter().map(|&m| (m, self.g.level[m.index()])).collect();
         let mut shared = false;
         while let Some((v, level)) = open.pop() {
             match at.insert(v, level) {
@@ -65,9 +67,12 @@ impl Grouper<'_> {
                 }
                 continue;
             }
-            if !op.is_elementwise() {
-                return false;
-            }
+            let level = match op {
+                op if op.is_elementwise() => level,
+                // Over the whole row: it is one of the group.
+                Op::Reduce(..) if level == Level::Row => Level::Elem,
+                _ => return false,
+            };
             for &o in &self.t[v].args {
                 let (base, edge) = cost::base_of(self.t, o);
                 let single = self.t.shape(base).numel() == 1;

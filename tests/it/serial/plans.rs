@@ -131,7 +131,7 @@ alone! {
         };
         step();
         step();
-        assert_eq!(step(), (15, 0), "launches and plans of a step");
+        assert_eq!(step(), (13, 0), "launches and plans of a step");
     }
 
     fn a_new_batch_size_replans_but_compiles_nothing() {
