@@ -143,6 +143,10 @@ pub trait Element: Copy + Send + Sync + 'static + fmt::Debug + PartialEq {
     fn to_scalar(self) -> Scalar;
     /// The nearest value of this type (saturating, as Rust's `as`).
     fn from_scalar(s: Scalar) -> Self;
+    /// Elements from their bytes (native endian); a rest that is no whole element is left out.
+    fn from_bytes(bytes: &[u8]) -> Vec<Self>;
+    /// The bytes (native endian) of elements.
+    fn to_bytes(data: &[Self]) -> Vec<u8>;
 }
 
 /// One number: a constant of a trace, a parameter of a plan, a value read back.
@@ -320,24 +324,32 @@ impl PartialEq for Scalar {
 }
 
 macro_rules! element {
-    ($($t:ty, $d:ident, $s:ident => $to:expr, $from:expr;)*) => {$(
+    ($($t:ty, $d:ident, $s:ident => $to:expr, $from:expr, $read:expr, $write:expr;)*) => {$(
         impl Element for $t {
             const DTYPE: DType = DType::$d;
             fn to_scalar(self) -> Scalar { Scalar::$s(($to)(self)) }
             fn from_scalar(s: Scalar) -> Self { ($from)(s) }
+            fn from_bytes(bytes: &[u8]) -> Vec<$t> { bytes.as_chunks().0.iter().map(|&b| $read(b)).collect() }
+            fn to_bytes(data: &[$t]) -> Vec<u8> {
+                let mut out = vec![0; size_of_val(data)];
+                for (x, b) in data.iter().zip(out.as_chunks_mut().0) {
+                    *b = $write(*x);
+                }
+                out
+            }
         }
     )*};
 }
 element! {
-    f32, F32, Float => |x| x as f64, |s: Scalar| s.as_f64() as f32;
-    f64, F64, Float => |x| x, |s: Scalar| s.as_f64();
-    f16, F16, Float => f16::to_f64, |s: Scalar| f16::from_f64(s.as_f64());
-    bf16, BF16, Float => bf16::to_f64, |s: Scalar| bf16::from_f64(s.as_f64());
-    i32, I32, Int => |x| x as i64, |s: Scalar| s.as_i64() as i32;
-    i64, I64, Int => |x| x, |s: Scalar| s.as_i64();
-    u32, U32, Int => |x| x as i64, |s: Scalar| s.as_i64() as u32;
-    u8, U8, Int => |x| x as i64, |s: Scalar| s.as_i64() as u8;
-    bool, Bool, Bool => |x| x, |s: Scalar| s.as_bool();
+    f32, F32, Float => |x| x as f64, |s: Scalar| s.as_f64() as f32, f32::from_ne_bytes, f32::to_ne_bytes;
+    f64, F64, Float => |x| x, |s: Scalar| s.as_f64(), f64::from_ne_bytes, f64::to_ne_bytes;
+    f16, F16, Float => f16::to_f64, |s: Scalar| f16::from_f64(s.as_f64()), f16::from_ne_bytes, f16::to_ne_bytes;
+    bf16, BF16, Float => bf16::to_f64, |s: Scalar| bf16::from_f64(s.as_f64()), bf16::from_ne_bytes, bf16::to_ne_bytes;
+    i32, I32, Int => |x| x as i64, |s: Scalar| s.as_i64() as i32, i32::from_ne_bytes, i32::to_ne_bytes;
+    i64, I64, Int => |x| x, |s: Scalar| s.as_i64(), i64::from_ne_bytes, i64::to_ne_bytes;
+    u32, U32, Int => |x| x as i64, |s: Scalar| s.as_i64() as u32, u32::from_ne_bytes, u32::to_ne_bytes;
+    u8, U8, Int => |x| x as i64, |s: Scalar| s.as_i64() as u8, u8::from_ne_bytes, u8::to_ne_bytes;
+    bool, Bool, Bool => |x| x, |s: Scalar| s.as_bool(), |b: [u8; 1]| b[0] != 0, |x| [x as u8];
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ impl<'f, A, R> Deref for Func<'f, A, R> {
 }
 
 /// Replaces leaves by the next tensors of an iterator.
-struct Next<I>(I);
+pub(super) struct Next<I>(pub I);
 impl<I: Iterator<Item = Tensor>> TreeMapper for Next<I> {
     fn tensor(&mut self, t: &Tensor, _: bool) -> Tensor {
         self.0.next().unwrap_or_else(|| t.clone())

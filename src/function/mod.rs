@@ -1,4 +1,4 @@
-//! Functions over closures and trees: [`grad`], [`value_and_grad`], [`jvp`], [`vjp`], [`checkpoint`], [`custom_vjp`], [`custom_jvp`].
+//! Functions over closures and trees: [`grad`], [`value_and_grad`], [`jvp`], [`vjp`], [`jit`], [`checkpoint`], [`custom_vjp`], [`custom_jvp`].
 //!
 //! A closure is run on tensors that stand for its inputs; what it records is a graph like any other. Differentiation imports that
 //! graph into a [`Trace`](crate::trace::Trace), lets [`transform`](crate::transform) extend it, and records what was appended as ordinary
@@ -9,10 +9,12 @@
 mod custom;
 mod differentiate;
 pub(crate) mod graph_transform;
+mod jit;
 mod region;
 pub mod tree;
 
 pub use custom::{Func, checkpoint, custom_jvp, custom_vjp};
 pub use differentiate::{Loss, Pullback, grad, jvp, value_and_grad, vjp};
+pub use jit::{Jit, Outcome, jit};
 pub use lazuli_derive::Tree;
 pub use tree::Tree;

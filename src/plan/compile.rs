@@ -1,13 +1,11 @@
 //! From an imported trace to a plan.
 
 use super::memory;
-use super::{Request, one_device};
 use crate::backend::{self, Executable};
-use crate::base::{Result, error::bail};
+use crate::base::{DeviceId, Result, error::bail};
 use crate::fuse::{self, Fused, report::Refusal};
 use crate::loops::schedule::{Place, Schedule};
 use crate::simplify;
-use crate::trace::import::Imported;
 use crate::trace::{Op, Trace};
 use std::sync::Arc;
 
@@ -103,15 +101,14 @@ pub fn lower(trace: &Trace, fusing: bool, donated: &[bool]) -> Result<Lowering> 
     Ok(Lowering { simplified, schedule: laid.schedule, results: laid.results, refusals, live_bytes: laid.live_bytes })
 }
 
-/// Compiles an imported trace whose wanted values are the request's roots.
-pub(super) fn compile(imported: Imported, request: &Request) -> Result<Plan> {
-    one_device(&request.keyed.leaves, request.device)?;
-    let backend = backend::of(request.device);
-    if let Some(i) = imported.trace.insts.iter().find(|i| !backend.supports(i.dtype)) {
+/// Compiles a trace for a device. `donated` says of each input whether its memory may be reused (none if empty); `key_bytes` is what
+/// its key takes in a cache.
+pub(crate) fn compile(mut trace: Trace, device: DeviceId, donated: &[bool], key_bytes: usize) -> Result<Plan> {
+    let backend = backend::of(device);
+    if let Some(i) = trace.insts.iter().find(|i| !backend.supports(i.dtype)) {
         bail!(DType, "the {} device has no {}: cast to another type, or use another device", backend.kind(), i.dtype);
     }
-    check_size(&imported.trace)?;
-    let mut trace = imported.trace;
+    check_size(&trace)?;
     let mut checks = Vec::new();
     if super::debugging("bounds") {
         // Regions are gone after simplification, so their gathers are seen too.
@@ -119,7 +116,7 @@ pub(super) fn compile(imported: Imported, request: &Request) -> Result<Plan> {
         checks = super::bounds::add(&mut trace);
     }
     let started = std::time::Instant::now();
-    let lowered = lower(&trace, fusing(), &request.donated)?;
+    let lowered = lower(&trace, fusing(), donated)?;
     let executable = backend.prepare(&lowered.schedule)?;
     let launches = lowered.schedule.launches.len();
     super::debug("kernel", || (0..launches).map(|i| executable.source(i)).collect::<Vec<_>>().join("\n"));
@@ -127,7 +124,7 @@ pub(super) fn compile(imported: Imported, request: &Request) -> Result<Plan> {
         format!("{} ops became {launches} launches in {:.2} ms", trace.insts.len(), started.elapsed().as_secs_f64() * 1e3)
     });
     super::debug("mem", || lowered.memory_text());
-    let bytes = request.keyed.words.len() * 8 + trace.insts.len() * 64 + launches * 1024;
+    let bytes = key_bytes + trace.insts.len() * 64 + launches * 1024;
     let names =
         if super::debugging("launch") { lowered.schedule.launches.iter().map(super::explain::launch_name).collect() } else { Vec::new() };
     Ok(Plan { executable, results: lowered.results, checks, launches, names, bytes })

@@ -8,7 +8,7 @@ use crate::trace::graph::{Input, NodeRef, Owner, Recipe, Walk};
 use std::sync::Arc;
 
 /// Smaller buffers are not worth a second plan: the caching allocator has one at hand.
-const WORTHWHILE: usize = 256 << 10;
+pub const WORTHWHILE: usize = 256 << 10;
 
 fn is_leaf(owner: &Owner, n: &NodeRef) -> bool {
     n.value.get().is_some() || !matches!(n.recipe(owner), Recipe::Made(..))

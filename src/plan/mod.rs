@@ -15,13 +15,16 @@ mod explain;
 mod memory;
 mod stats;
 
+pub(crate) use compile::compile;
 pub use compile::{How, Plan, PlanResult, run_trace};
+pub(crate) use donate::WORTHWHILE;
 pub use explain::{Report, ReportKernel, explain, of_trace};
+pub(crate) use stats::looked_up;
 pub use stats::{Stats, stats};
 
 use crate::backend;
 use crate::base::error::{bail, err};
-use crate::base::{DeviceId, Result, Value};
+use crate::base::{DeviceId, Result, Scalar, Storage, Value};
 use crate::trace::graph::{self, NodeRef, Through, WeakNode};
 use crate::trace::{import, key};
 use cache::Slot;
@@ -205,29 +208,44 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
         (None, None) => bail!(Internal, "a plan was neither found nor asked for"),
     };
     let site = request.roots[0].site;
-    let backend = backend::of(request.device);
     let leaves: Vec<_> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
-    let started = debugging("launch").then(std::time::Instant::now);
-    let storages = backend.run(&*plan.executable, &leaves, &request.keyed.params).map_err(|f| {
+    let results = execute(&plan, request.device, &leaves, &request.keyed.params, request.roots.len()).map_err(|f| {
         if f.started {
             claimed.settle(graph::Claim::Lost);
         }
         f.error.at(site)
     })?;
+    for (node, storage) in request.roots.iter().zip(results) {
+        let _ = node.value.set(Ok(Value { storage, dtype: node.dtype }));
+    }
+    Ok(Ran::Now(claimed))
+}
+
+/// Runs a plan on leaves and parameters; returns its first `wanted` results.
+///
+/// # Errors
+/// What the device reports, or an index out of bounds where `LAZULI_DEBUG=bounds` asks for it.
+pub(crate) fn execute(
+    plan: &Plan,
+    device: DeviceId,
+    leaves: &[Arc<dyn Storage>],
+    params: &[Scalar],
+    wanted: usize,
+) -> Result<Vec<Arc<dyn Storage>>, backend::Failed> {
+    let backend = backend::of(device);
+    let started = debugging("launch").then(std::time::Instant::now);
+    let storages = backend.run(&*plan.executable, leaves, params)?;
     if let Some(t) = started {
         debug("launch", || format!("{} launches in {:.3} ms: {}", plan.launches, t.elapsed().as_secs_f64() * 1e3, plan.names.join("; ")));
     }
     if !plan.checks.is_empty() {
-        bounds::verify(&plan.checks, &plan.results[request.roots.len()..], &storages, &leaves, backend)?;
+        bounds::verify(&plan.checks, &plan.results[wanted..], &storages, leaves, backend)?;
     }
-    for (node, r) in request.roots.iter().zip(&plan.results) {
-        let storage = match *r {
-            PlanResult::Output(i) => storages[i as usize].clone(),
-            PlanResult::Leaf(i) => leaves[i as usize].clone(),
-        };
-        let _ = node.value.set(Ok(Value { storage, dtype: node.dtype }));
-    }
-    Ok(Ran::Now(claimed))
+    let storage = |r: &PlanResult| match *r {
+        PlanResult::Output(i) => storages[i as usize].clone(),
+        PlanResult::Leaf(i) => leaves[i as usize].clone(),
+    };
+    Ok(plan.results[..wanted].iter().map(storage).collect())
 }
 
 /// Leaves this thread is about to overwrite. However it comes to an end, those who wait go on.
@@ -253,7 +271,8 @@ fn plan_of(slot: &Arc<Slot>, request: &Request, imported: import::Imported) -> R
     let mut compiled = false;
     let plan = slot.plan.get_or_init(|| {
         compiled = true;
-        compile::compile(imported, request).map(Arc::new)
+        one_device(&request.keyed.leaves, request.device)?;
+        compile::compile(imported.trace, request.device, &request.donated, request.keyed.words.len() * 8).map(Arc::new)
     });
     stats::looked_up(!compiled);
     match plan {

@@ -56,7 +56,7 @@ pub fn stats() -> Stats {
     }
 }
 
-pub(super) fn looked_up(hit: bool) {
+pub(crate) fn looked_up(hit: bool) {
     if hit { &PLAN_HITS } else { &PLAN_MISSES }.fetch_add(1, Relaxed);
 }
 

@@ -26,12 +26,7 @@ impl Tensor {
         if data.len() != shape.numel() {
             return Tensor::poisoned(err!(Shape, "{} elements do not fill shape {shape} ({} elements)", data.len(), shape.numel()));
         }
-        let size = T::DTYPE.size();
-        let mut bytes = vec![0u8; data.len() * size];
-        for (d, out) in data.iter().zip(bytes.chunks_exact_mut(size)) {
-            d.to_scalar().write(T::DTYPE, out);
-        }
-        match Tensor::from_bytes(&bytes, T::DTYPE, shape) {
+        match Tensor::from_bytes(&T::to_bytes(data), T::DTYPE, shape) {
             Ok(t) => t,
             Err(e) => Tensor::poisoned(e),
         }
@@ -100,7 +95,7 @@ impl Tensor {
             return Err(err!(DType, "the tensor holds {}, not {}: cast it first, or read that type", self.dtype(), T::DTYPE).at(site));
         }
         let bytes = self.to_bytes().map_err(|e| e.at(site))?;
-        Ok(bytes.chunks_exact(T::DTYPE.size()).map(|b| T::from_scalar(Scalar::read(T::DTYPE, b))).collect())
+        Ok(T::from_bytes(&bytes))
     }
 
     /// The only element, converted to `T`.

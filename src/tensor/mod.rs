@@ -42,6 +42,7 @@ pub use operand::{Number, Operand, Rhs};
 pub use pad::PadMode;
 pub use pool::PoolOptions;
 pub use random::{Generator, manual_seed};
+pub(crate) use random::{default_draws, reserve_draws};
 
 pub use slice::{NewAxis, SliceItem};
 pub use vision::Interpolate;

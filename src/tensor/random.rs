@@ -6,12 +6,48 @@ use super::{Lit, LitInt, Operand, Rhs, Tensor};
 use crate::base::{Axis, DType, Scalar, Shape};
 use crate::trace::Op;
 use crate::trace::graph::{Input, Inputs};
+use std::cell::RefCell;
 use std::f64::consts::PI;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The key and next counter of the process's default generator. One lock, so that a key never goes with another key's counter.
 static DEFAULT: Mutex<(u64, u64)> = Mutex::new((0, 0));
+
+/// The default generator inside a recorded function: its key and counter are inputs, and what is drawn is counted.
+struct Recorded {
+    key: Tensor,
+    counter: Tensor,
+    drawn: u64,
+}
+
+thread_local! {
+    static RECORDED: RefCell<Option<Recorded>> = const { RefCell::new(None) };
+}
+
+/// Runs `f` with the default generator's state given by two 0-d I64 tensors; also returns how many counters it drew.
+pub(crate) fn default_draws<R>(key: Tensor, counter: Tensor, f: impl FnOnce() -> R) -> (R, u64) {
+    /// Puts the state back also when `f` panics.
+    struct Back(Option<Recorded>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            RECORDED.with_borrow_mut(|r| *r = self.0.take());
+        }
+    }
+    let back = Back(RECORDED.replace(Some(Recorded { key, counter, drawn: 0 })));
+    let r = f();
+    let drawn = RECORDED.with_borrow(|r| r.as_ref().map_or(0, |r| r.drawn));
+    drop(back);
+    (r, drawn)
+}
+
+/// Reserves counters of the default generator; returns its key and the first of them.
+pub(crate) fn reserve_draws(counters: u64) -> (u64, u64) {
+    let mut state = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = state.1;
+    state.1 = first.wrapping_add(counters);
+    (state.0, first)
+}
 
 /// Seeds the default generator: the same program run after it draws the same values.
 pub fn manual_seed(seed: u64) {
@@ -46,10 +82,23 @@ impl Source<'_> {
         let counters = shape.numel().div_ceil(4) as u64;
         let (key, offset) = match self {
             Source::Default => {
-                let mut state = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner);
-                let offset = state.1;
-                state.1 = offset.wrapping_add(counters);
-                (state.0, offset)
+                let recorded = RECORDED.with_borrow_mut(|r| {
+                    r.as_mut().map(|r| {
+                        let at = r.drawn;
+                        r.drawn += counters;
+                        (r.key.clone(), r.counter.clone(), at)
+                    })
+                });
+                if let Some((key, counter, at)) = recorded {
+                    return Tensor::record_typed(Op::Random, &[&key, &(counter + LitInt(at as i64))], DType::U32, shape.clone());
+                }
+                reserve_draws(counters)
+            }
+            Source::Own(_) if RECORDED.with_borrow(Option::is_some) => {
+                slip_now!(
+                    Argument,
+                    "a Generator inside a recorded function would draw the same numbers in each call: use the default generator, or give the numbers as an argument"
+                );
             }
             Source::Own(g) => (g.key, g.next.fetch_add(counters, Ordering::Relaxed)),
         };
@@ -77,6 +126,9 @@ impl Source<'_> {
     fn two(self, shape: &Shape) -> [Tensor; 2] {
         let both: Shape = std::iter::once(2).chain(shape.iter().copied()).collect();
         let bits = self.bits(&both);
+        if bits.0.poison().is_some() {
+            return [bits.clone(), bits];
+        }
         [bits.slice_axis(0, 0, 1, 1).reshape_shape(shape), bits.slice_axis(0, 1, 2, 1).reshape_shape(shape)]
     }
 

@@ -12,13 +12,17 @@ use crate::base::Scalar;
 use crate::loops::{Bound, ExprKind, Index, ReduceKind};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Bytes of programs and keys kept.
 const LIMIT: usize = 64 << 20;
 
+/// Set by whoever comes first; the others wait.
+type Cell = Arc<OnceLock<Result<Arc<Vec<Program>>>>>;
+
 struct Entry {
-    programs: Arc<Vec<Program>>,
+    cell: Cell,
+    /// 0 while it is being compiled.
     bytes: usize,
     used: u64,
 }
@@ -45,36 +49,53 @@ impl Cache {
     /// # Errors
     /// As [`compile`].
     pub fn get(&self, an: &mut Analysis<'_>, first: usize, style: StoreStyle, scatter: bool) -> Result<Arc<Vec<Program>>> {
-        let key = key(an, first, style, scatter);
-        if let Some(inner) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        let key = key(an, first, style, scatter).into_boxed_slice();
+        let cell = {
+            let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let inner = guard.get_or_insert_default();
             inner.clock += 1;
             let now = inner.clock;
-            if let Some(e) = inner.map.get_mut(&key[..]) {
-                e.used = now;
-                counters::KERNEL_HITS.fetch_add(1, Relaxed);
-                return Ok(e.programs.clone());
+            match inner.map.get_mut(&key) {
+                Some(e) => {
+                    e.used = now;
+                    e.cell.clone()
+                }
+                None => inner.map.entry(key.clone()).or_insert(Entry { cell: Cell::default(), bytes: 0, used: now }).cell.clone(),
             }
+        };
+        let mut compiled = false;
+        let programs = cell
+            .get_or_init(|| {
+                compiled = true;
+                Ok(Arc::new((first..an.k.passes.len()).map(|p| compile(an, p, style, scatter, false)).collect::<Result<Vec<_>>>()?))
+            })
+            .clone();
+        if !compiled {
+            counters::KERNEL_HITS.fetch_add(1, Relaxed);
+            return programs;
         }
-        // Two threads may compile the same kernel: the first to finish is kept.
         counters::COMPILES.fetch_add(1, Relaxed);
-        let programs = (first..an.k.passes.len()).map(|p| compile(an, p, style, scatter, false)).collect::<Result<Vec<_>>>()?;
-        let programs = Arc::new(programs);
-        let bytes = key.len() * 4 + programs.iter().map(size).sum::<usize>();
+        self.account(&key, programs.as_ref().map_or(0, |p| key.len() * 4 + p.iter().map(size).sum::<usize>()));
+        programs
+    }
+
+    /// Notes the size of what was compiled (0: it failed, forget it) and lets old programs go.
+    fn account(&self, key: &[u32], bytes: usize) {
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = guard.get_or_insert_default();
-        let now = inner.clock;
-        let kept = inner.map.entry(key.into_boxed_slice()).or_insert_with(|| Entry { programs: programs.clone(), bytes, used: now });
-        let result = kept.programs.clone();
-        if Arc::ptr_eq(&result, &programs) {
-            inner.bytes += bytes;
+        if bytes == 0 {
+            inner.map.remove(key);
+        } else if let Some(e) = inner.map.get_mut(key) {
+            inner.bytes += bytes - e.bytes;
+            e.bytes = bytes;
         }
         while inner.bytes > LIMIT && inner.map.len() > 1 {
-            let Some(oldest) = inner.map.iter().min_by_key(|e| e.1.used).map(|e| e.0.clone()) else { break };
+            let done = inner.map.iter().filter(|e| e.1.bytes > 0 && **e.0 != *key);
+            let Some(oldest) = done.min_by_key(|e| e.1.used).map(|e| e.0.clone()) else { break };
             if let Some(e) = inner.map.remove(&oldest) {
                 inner.bytes -= e.bytes;
             }
         }
-        Ok(result)
     }
 }
 

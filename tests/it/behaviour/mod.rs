@@ -2,6 +2,7 @@
 
 mod derivatives;
 mod errors;
+mod jit;
 mod numbers;
 mod recording;
 mod threads;
