@@ -3,36 +3,64 @@
 use super::data::{dense, ids, normal, randn};
 use super::{Case, Produced, Rate, Step};
 use crate::base::Result;
+use crate::base::error::bail;
 use crate::optim::Adam;
-use crate::{Tensor, value_and_grad};
+use crate::{Tensor, jit, value_and_grad};
 
 /// Steps of `sgd_regress`.
 const STEPS: usize = 10_000;
 
 pub fn cases() -> Vec<Case> {
+    let mlp_what = "784-512-512-10, relu, batch 128, cross-entropy, Adam, loss read";
+    let lenet_what = "LeNet, 1x28x28, batch 64, cross-entropy, Adam, loss read";
+    let regress_what = "10,000 steps of linear regression, w[100], b, 64 batches of 32 rows";
+    let steps = Rate::Steps(STEPS as f64);
     vec![
-        Case::new("mlp_step", "784-512-512-10, relu, batch 128, cross-entropy, Adam, loss read", 411e6, 0.0, || {
-            let parameters: Vec<Tensor> = [dense(784, 512, 1), dense(512, 512, 2), dense(512, 10, 3)].into_iter().flatten().collect();
-            train(parameters, randn([128, 784], 0, 1.0), ids(128, 10, 9), mlp)
-        }),
-        Case::new("lenet_step", "LeNet, 1x28x28, batch 64, cross-entropy, Adam, loss read", 145e6, 0.0, || {
-            let mut parameters =
-                vec![randn([6, 1, 5, 5], 1, 0.2), randn([6], 2, 0.01), randn([16, 6, 5, 5], 3, 0.08), randn([16], 4, 0.01)];
-            parameters.extend([dense(400, 120, 5), dense(120, 84, 6), dense(84, 10, 7)].into_iter().flatten());
-            train(parameters, randn([64, 1, 28, 28], 0, 1.0), ids(64, 10, 9), lenet)
-        }),
-        Case::new("sgd_regress", "10,000 steps of linear regression, w[100], b, 64 batches of 32 rows", 0.0, 0.0, regress)
-            .rate(Rate::Steps(STEPS as f64)),
+        Case::new("mlp_step", mlp_what, 411e6, 0.0, || train(mlp_parts())),
+        Case::new("mlp_step_jit", "as mlp_step, the step by jit", 411e6, 0.0, || train_jit(mlp_parts())),
+        Case::new("lenet_step", lenet_what, 145e6, 0.0, || train(lenet_parts())),
+        Case::new("lenet_step_jit", "as lenet_step, the step by jit", 145e6, 0.0, || train_jit(lenet_parts())),
+        Case::new("sgd_regress", regress_what, 0.0, 0.0, || regress(false)).rate(steps),
+        Case::new("sgd_regress_jit", "as sgd_regress, the step by jit", 0.0, 0.0, || regress(true)).rate(steps),
     ]
+}
+
+/// Parameters, a batch, its labels, and the network.
+type Parts = (Vec<Tensor>, Tensor, Tensor, Model);
+
+fn mlp_parts() -> Parts {
+    let parameters = [dense(784, 512, 1), dense(512, 512, 2), dense(512, 10, 3)].into_iter().flatten().collect();
+    (parameters, randn([128, 784], 0, 1.0), ids(128, 10, 9), mlp)
+}
+
+fn lenet_parts() -> Parts {
+    let mut parameters = vec![randn([6, 1, 5, 5], 1, 0.2), randn([6], 2, 0.01), randn([16, 6, 5, 5], 3, 0.08), randn([16], 4, 0.01)];
+    parameters.extend([dense(400, 120, 5), dense(120, 84, 6), dense(84, 10, 7)].into_iter().flatten());
+    (parameters, randn([64, 1, 28, 28], 0, 1.0), ids(64, 10, 9), lenet)
 }
 
 type Model = fn(&[Tensor], &Tensor) -> Tensor;
 
-fn train(parameters: Vec<Tensor>, x: Tensor, y: Tensor, model: Model) -> Result<Step> {
-    let (mut parameters, mut adam) = (parameters, Adam::new(1e-3));
+fn train((mut parameters, x, y, model): Parts) -> Result<Step> {
+    let mut adam = Adam::new(1e-3);
     Ok(Box::new(move || {
         let (loss, gradients) = value_and_grad(|p: &Vec<Tensor>| model(p, &x).cross_entropy(&y), &parameters);
         adam.step(&mut parameters, &gradients)?;
+        Ok(Produced::Number(loss.item::<f32>()? as f64))
+    }))
+}
+
+fn train_jit((parameters, x, y, model): Parts) -> Result<Step> {
+    let step = jit(move |(mut parameters, mut adam): (Vec<Tensor>, Adam)| {
+        let (loss, gradients) = value_and_grad(|p: &Vec<Tensor>| model(p, &x).cross_entropy(&y), &parameters);
+        adam.step(&mut parameters, &gradients)?;
+        Ok((parameters, adam, loss))
+    });
+    let mut state = Some((parameters, Adam::new(1e-3)));
+    Ok(Box::new(move || {
+        let Some(now) = state.take() else { bail!(Internal, "an earlier step failed") };
+        let (parameters, adam, loss) = step(now)?;
+        state = Some((parameters, adam));
         Ok(Produced::Number(loss.item::<f32>()? as f64))
     }))
 }
@@ -56,7 +84,10 @@ fn lenet(p: &[Tensor], x: &Tensor) -> Tensor {
     linear(&x, &p[8..])
 }
 
-fn regress() -> Result<Step> {
+/// Weights and bias.
+type At = (Tensor, Tensor);
+
+fn regress(recorded: bool) -> Result<Step> {
     let truth = normal(100, 1, 1.0);
     let batches: Vec<(Tensor, Tensor)> = (0..64)
         .map(|i| {
@@ -65,13 +96,21 @@ fn regress() -> Result<Step> {
             (Tensor::from_vec(x, [32, 100]), Tensor::from_vec(y, [32]))
         })
         .collect();
+    let descend = |(at, x, y): (At, Tensor, Tensor)| -> At {
+        let (_, (gw, gb)) = value_and_grad(|(w, b): &At| (x.matmul(w) + b - &y).square().mean(..), &at);
+        (&at.0 - gw * 0.01, &at.1 - gb * 0.01)
+    };
+    let step = jit(descend);
     Ok(Box::new(move || {
         let mut at = (Tensor::zeros([100]), Tensor::zeros([]));
         for i in 0..STEPS {
-            let (x, y) = &batches[i % 64];
-            let (_, (gw, gb)) = value_and_grad(|(w, b): &(Tensor, Tensor)| (x.matmul(w) + b - y).square().mean(..), &at);
-            at = (&at.0 - gw * 0.01, &at.1 - gb * 0.01);
-            crate::eval(&[&at.0, &at.1])?;
+            let (x, y) = batches[i % 64].clone();
+            if recorded {
+                at = step((at, x, y))?;
+            } else {
+                at = descend((at, x, y));
+                crate::eval(&[&at.0, &at.1])?;
+            }
         }
         Ok(Produced::Tensors(vec![at.0]))
     }))
