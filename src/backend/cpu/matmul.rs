@@ -20,6 +20,8 @@ use smallvec::SmallVec;
 /// Largest block of the result.
 const BLOCK_M: usize = 512;
 const BLOCK_N: usize = 512;
+/// Rows of fewer elements are too short to be vectors of their own.
+const ROW_LANES: usize = 16;
 
 /// A factor as a strided matrix per batch.
 struct Factor {
@@ -49,6 +51,8 @@ pub struct Matmul {
     /// Where the product itself goes, without an epilogue.
     direct: Option<Direct>,
     epilogue: Bound,
+    /// The epilogue's vectors run over rows too; a block then holds whole rows.
+    rows_at_once: bool,
     /// Kernel arguments; temporaries follow them.
     args: usize,
     /// Estimated nanoseconds.
@@ -186,14 +190,16 @@ impl Matmul {
             let strides = batch.iter().map(|&a| f.strides[a]).collect();
             direct = Some((st.arg.index(), f.base, strides, f.strides[ma] as isize, f.strides[na] as isize));
         }
-        let mut an = Analysis::new(k, forms, Mode::Point, Some(na), 1)?;
+        // Columns too few for a vector: the epilogue runs over whole blocks of rows.
+        let rows_at_once = k.axes[na].extent < ROW_LANES && na == ma + 1;
+        let mut an = Analysis::new(k, forms, Mode::Point, Some(if rows_at_once { ma } else { na }), 1)?;
         let programs = CACHE.get(&mut an, 1, style, false)?;
         let epilogue = Bound::new(programs, an.nest, 1, &[], 0, style.stream != 0, dtype.size())?;
         let (m, n, kk) = (k.axes[ma].extent, k.axes[na].extent, k.axes[ka].extent);
         let batch: SmallVec<[usize; 4]> = batch.iter().map(|&a| k.axes[a].extent).collect();
         let flops = batch.iter().product::<usize>() as f64 * m as f64 * n as f64 * kk as f64 * 2.0;
         let cost = (flops / if dtype == DType::F64 { 40.0 } else { 80.0 }) as u64 + epilogue.cost_ns();
-        Ok(Some(Matmul { batch, m, n, k: kk, dtype, a, b, direct, epilogue, args: k.args.len(), cost }))
+        Ok(Some(Matmul { batch, m, n, k: kk, dtype, a, b, direct, epilogue, rows_at_once, args: k.args.len(), cost }))
     }
 
     /// Runs the product.
@@ -269,6 +275,15 @@ impl Matmul {
                 // SAFETY: as promised; the scratch holds the block, then the task's memory.
                 unsafe {
                     let mut t = Task::start(e, all.get(), params.get().cast(), mem.add(block));
+                    if self.rows_at_once {
+                        t.seek(batch);
+                        t.set_point_result(mem.wrapping_offset(-((m0 * n * size) as isize)));
+                        t.enter(0);
+                        t.place(0, m0 * n);
+                        t.tiles(0, m0 * n, (m0 + m) * n);
+                        t.finish();
+                        return;
+                    }
                     t.seek(batch * self.m + m0);
                     for y in 0..m {
                         t.set_point_result(mem.wrapping_offset((y * n) as isize * size as isize - (n0 * size) as isize));
