@@ -23,7 +23,7 @@ pub fn leaves(owner: &Owner, walk: &Walk<'_>, donated: &[bool]) -> Vec<NodeRef> 
 /// that the caller lets go afterwards.
 pub fn donated(owner: &Owner, walk: &Walk<'_>, roots: &[NodeRef], spare: &[NodeRef]) -> Vec<bool> {
     let large = |n: &NodeRef| n.ready().is_some_and(|v| v.storage.bytes() >= WORTHWHILE && Arc::strong_count(&v.storage) == 1);
-    if !walk.order.iter().any(|n| large(n)) {
+    if walk.largest < WORTHWHILE || !walk.order.iter().any(|n| large(n)) {
         return Vec::new();
     }
     let number = |n: &NodeRef| n.number(walk.generation).map(|k| k as usize);

@@ -169,13 +169,15 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
     let (request, mut claimed, found, imported) = {
         let mut owner = graph::owner();
         let mut walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
-        let mates = held_mates(&owner, &walk, roots);
+        let mates = if walk.bundled { held_mates(&owner, &walk, roots) } else { Vec::new() };
         if !mates.is_empty() {
             drop(walk);
             roots.extend(mates);
             walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
         }
-        if let Some(e) = walk.order.iter().find_map(|n| n.poison()) {
+        if walk.poisoned
+            && let Some(e) = walk.order.iter().find_map(|n| n.poison())
+        {
             return Err(e.clone());
         }
         if !graph::readable(&walk)? {

@@ -247,7 +247,7 @@ pub fn wait_for_claims(owner: MutexGuard<'static, Owner>) -> MutexGuard<'static,
 /// `Memory` if that of some leaf is lost.
 pub fn readable(walk: &Walk<'_>) -> Result<bool> {
     let mut taken = false;
-    for n in &walk.order {
+    for n in walk.order.iter().filter(|_| walk.claimed) {
         match n.claim() {
             Claim::Free => {}
             Claim::Taken => taken = true,
@@ -280,6 +280,14 @@ pub struct Walk<'a> {
     pub order: Vec<&'a NodeRef>,
     /// Of this walk, for [`Node::number`].
     pub generation: u32,
+    /// Some node carries an error.
+    pub poisoned: bool,
+    /// The data of some leaf is not, or not for now, there.
+    pub claimed: bool,
+    /// Some node without a value belongs to a bundle.
+    pub bundled: bool,
+    /// Bytes of the largest leaf.
+    pub largest: usize,
 }
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
@@ -288,7 +296,7 @@ static GENERATION: AtomicU64 = AtomicU64::new(1);
 pub fn walk<'a>(owner: &'a Owner, roots: impl Iterator<Item = &'a NodeRef>, through: Through) -> Walk<'a> {
     // A generation is 32 bits of the mark; marks of 2^32 walks ago could only confuse a node untouched since then.
     let generation = GENERATION.fetch_add(1, Ordering::Relaxed) as u32;
-    let mut order: Vec<&NodeRef> = Vec::new();
+    let mut w = Walk { order: Vec::new(), generation, poisoned: false, claimed: false, bundled: false, largest: 0 };
     let mut stack: Vec<(&NodeRef, &[Input])> = Vec::new();
     let operands = |n: &'a Node| -> &'a [Input] {
         match n.recipe(owner) {
@@ -314,12 +322,18 @@ pub fn walk<'a>(owner: &'a Owner, roots: impl Iterator<Item = &'a NodeRef>, thro
                     }
                 }
                 None => {
-                    node.set_number(generation, order.len() as u32);
-                    order.push(node);
+                    node.set_number(generation, w.order.len() as u32);
+                    match node.value.get() {
+                        None => w.bundled |= node.bundle.get().is_some(),
+                        Some(Ok(v)) => w.largest = w.largest.max(v.storage.bytes()),
+                        Some(Err(_)) => w.poisoned = true,
+                    }
+                    w.claimed |= node.claim() != Claim::Free;
+                    w.order.push(node);
                     stack.pop();
                 }
             }
         }
     }
-    Walk { order, generation }
+    w
 }

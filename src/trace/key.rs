@@ -36,7 +36,16 @@ pub fn hash(words: &[u64]) -> u64 {
     mix(h ^ words.len() as u64, g | 1)
 }
 
+#[inline]
 fn tag(op: &Op) -> u64 {
+    match op {
+        Op::Unary(u) => 4 << 56 | *u as u64,
+        Op::Binary(b) => 5 << 56 | *b as u64,
+        op => rare_tag(op),
+    }
+}
+
+fn rare_tag(op: &Op) -> u64 {
     let (t, sub): (u64, u64) = match op {
         Op::Input(n) => (1, *n as u64),
         Op::Param(n) => (2, *n as u64),
@@ -80,7 +89,14 @@ fn shape_words(out: &mut Vec<u64>, s: &Shape) {
     out.extend(s.iter().map(|&d| d as u64));
 }
 
+#[inline]
 fn attributes(out: &mut Vec<u64>, op: &Op) {
+    if !matches!(op, Op::Unary(_) | Op::Binary(_)) {
+        rare_attributes(out, op);
+    }
+}
+
+fn rare_attributes(out: &mut Vec<u64>, op: &Op) {
     match op {
         Op::Const(c) => out.push(c.bits()),
         Op::Reduce(_, a) | Op::Permute(a) | Op::Flip(a) => {

@@ -322,6 +322,10 @@ impl Emitter<'_, '_> {
 /// A number as an element of the compute type of `d`.
 pub fn element(s: Scalar, d: DType) -> u64 {
     let mut bits = [0u8; 8];
-    s.cast(d).write(compute(d), &mut bits);
+    match (d, s) {
+        // Nearly all there are.
+        (DType::F32, Scalar::Float(x)) => bits[..4].copy_from_slice(&(x as f32).to_ne_bytes()),
+        _ => s.cast(d).write(compute(d), &mut bits),
+    }
     u64::from_ne_bytes(bits)
 }
