@@ -11,7 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// A transformed function with a name: store it in a field, call it like a function.
-pub struct Func<'f, A, R>(Box<dyn Fn(&A) -> R + Send + Sync + 'f>);
+pub struct Func<'f, A, R>(pub(super) Box<dyn Fn(&A) -> R + Send + Sync + 'f>);
 
 impl<'f, A, R> Deref for Func<'f, A, R> {
     type Target = dyn Fn(&A) -> R + Send + Sync + 'f;
@@ -21,7 +21,7 @@ impl<'f, A, R> Deref for Func<'f, A, R> {
 }
 
 /// Replaces leaves by the next tensors of an iterator.
-struct Next<I>(I);
+pub(super) struct Next<I>(pub I);
 impl<I: Iterator<Item = Tensor>> TreeMapper for Next<I> {
     fn tensor(&mut self, t: &Tensor, _: bool) -> Tensor {
         self.0.next().unwrap_or_else(|| t.clone())

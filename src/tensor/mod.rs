@@ -41,8 +41,8 @@ pub(crate) use operand::{Lit, LitInt};
 pub use operand::{Number, Operand, Rhs};
 pub use pad::PadMode;
 pub use pool::PoolOptions;
+pub(crate) use random::draws;
 pub use random::{Generator, manual_seed};
-
 pub use slice::{NewAxis, SliceItem};
 pub use vision::Interpolate;
 
