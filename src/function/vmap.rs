@@ -193,9 +193,16 @@ fn plan<T: Tree>(in_axes: &BatchAxes, x: &T, leaves: &[(String, Tensor)]) -> Res
             continue;
         };
         if t.rank() == 0 {
-            bail!(Index, "vmap: {} is {} [], which has no axis {} to map over: give it the axis None to share it", named(name), t.dtype(), axis.0);
+            bail!(
+                Index,
+                "vmap: {} is {} [], which has no axis {} to map over: give it the axis None to share it",
+                named(name),
+                t.dtype(),
+                axis.0
+            );
         }
-        let a = axis.resolve(t.rank(), "vmap").map_err(|e| err!(Index, "{}: {} is {} {}", e.message(), named(name), t.dtype(), t.shape()))?;
+        let a =
+            axis.resolve(t.rank(), "vmap").map_err(|e| err!(Index, "{}: {} is {} {}", e.message(), named(name), t.dtype(), t.shape()))?;
         let size = t.shape()[a];
         match first {
             None => first = Some((i, a)),
@@ -264,11 +271,7 @@ fn batch<O: Tree>(
         let to = axis.resolve(t.rank() + 1, "vmap: out axis").map_err(|e| {
             err!(Index, "{}: {} of the result is {} {} for each of {} examples", e.message(), named(name), t.dtype(), t.shape(), plan.size)
         })?;
-        let full = if l.batched {
-            l.value
-        } else {
-            c.trace.broadcast(l.value, &stacked(plan.size, t.shape()))
-        };
+        let full = if l.batched { l.value } else { c.trace.broadcast(l.value, &stacked(plan.size, t.shape())) };
         values.push(move_axis(&mut c.trace, full, 0, to));
     }
     let count = values.len();

@@ -15,8 +15,8 @@ mod index;
 mod moves;
 mod random;
 mod region;
-//#[cfg(test)]
-//mod tests;
+#[cfg(test)]
+mod tests;
 
 use super::{or_undo, set_site};
 use crate::base::error::bail;
@@ -141,7 +141,13 @@ impl Batch<'_> {
             return Ok(Lifted { value, batched: false });
         }
         if inst.shape.rank() >= MAX_RANK {
-            bail!(Shape, "vmap: {} {} {} has no room for a batch axis: {MAX_RANK} axes are the most", inst.op.name(), inst.dtype, inst.shape);
+            bail!(
+                Shape,
+                "vmap: {} {} {} has no room for a batch axis: {MAX_RANK} axes are the most",
+                inst.op.name(),
+                inst.dtype,
+                inst.shape
+            );
         }
         let value = match &inst.op {
             Op::Region(r) => self.region(inst, r)?,

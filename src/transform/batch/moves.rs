@@ -18,7 +18,8 @@ impl Batch<'_> {
                 // Aligned at the right, so the axes that are new come between the batch axis and the old ones.
                 let from = t.shape(x);
                 let new = shape.rank() - from.rank();
-                let aligned: Shape = std::iter::once(self.size).chain(std::iter::repeat_n(1, new)).chain(from[1..].iter().copied()).collect();
+                let aligned: Shape =
+                    std::iter::once(self.size).chain(std::iter::repeat_n(1, new)).chain(from[1..].iter().copied()).collect();
                 let x = t.reshape(x, &aligned);
                 t.broadcast(x, &shape)
             }

@@ -3,8 +3,8 @@
 
 use super::super::rebuild::{extract, output};
 use super::{Batch, Batched, Lifted, lift, stacked, stretch};
-use crate::base::{DType, Result, Scalar};
-use crate::trace::{Inst, Op, Reduce, Region, RegionKind, Trace, ValueId};
+use crate::base::{Result, Scalar};
+use crate::trace::{Binary, Inst, Op, Reduce, Region, RegionKind, Trace, ValueId};
 use std::sync::Arc;
 
 /// A body with the batched forms of its outputs appended.
@@ -42,26 +42,34 @@ impl Lifting {
         self.outputs.iter().map(|o| o.batched).collect()
     }
 
-    /// The body whose outputs have a batch axis exactly where `batched` says: one that has none is stretched, one that has one is summed over
-    /// it, as the cotangent of what all examples share.
+    /// The body whose outputs have a batch axis where `batched` says, which it must where they depend on the example.
     fn close(mut self, batched: &[bool]) -> Arc<Trace> {
         let t = &mut self.t;
-        let outputs: Vec<ValueId> = self
-            .outputs
-            .iter()
-            .zip(batched)
-            .map(|(o, &batched)| match (o.batched, batched) {
-                (false, true) => stretch(t, o.value, self.size),
-                (true, false) if t.dtype(o.value) == DType::Bool => {
-                    // No cotangent at all.
-                    let shape = t.shape(o.value).without(&[0]);
-                    t.constant(Scalar::Bool(false), DType::Bool, &shape)
-                }
-                (true, false) => t.reduce(Reduce::Sum, o.value, &[0]),
-                _ => o.value,
-            })
-            .collect();
+        let outputs = self.outputs.iter().zip(batched);
+        let outputs = outputs.map(|(o, &batched)| if batched && !o.batched { stretch(t, o.value, self.size) } else { o.value });
+        let outputs: Vec<ValueId> = outputs.collect();
         Arc::new(extract(t, &self.inputs, &outputs))
+    }
+
+    /// The rule that yields a cotangent of each operand: of one that the examples share, the sum of theirs.
+    fn close_cotangents(mut self, batched: &[bool]) -> Arc<Trace> {
+        let (t, size) = (&mut self.t, self.size);
+        for (o, _) in self.outputs.iter_mut().zip(batched).filter(|(_, batched)| !**batched) {
+            let dtype = t.dtype(o.value);
+            o.value = match (dtype.is_float(), o.batched) {
+                (true, true) => t.reduce(Reduce::Sum, o.value, &[0]),
+                // The same for every example.
+                (true, false) => t.binary_const(Binary::Mul, o.value, size as f64),
+                // No cotangent at all.
+                (false, true) => {
+                    let shape = t.shape(o.value).without(&[0]);
+                    t.constant(Scalar::Int(0), dtype, &shape)
+                }
+                (false, false) => o.value,
+            };
+            o.batched = false;
+        }
+        self.close(batched)
     }
 }
 
@@ -91,9 +99,11 @@ impl Batch<'_> {
                 (RegionKind::CustomJvp(rule.close(&outs)), outs)
             }
             RegionKind::CustomVjp(rule) => {
-                let outs = body.batched();
+                // Every output has a batch axis: the cotangent of one that had none would be that of all examples together, which the rule
+                // would count once for each of them.
+                let outs = vec![true; body.outputs.len()];
                 let rule = Lifting::new(rule, size, &[&ins[..], &outs, &outs].concat())?;
-                (RegionKind::CustomVjp(rule.close(&ins)), outs)
+                (RegionKind::CustomVjp(rule.close_cotangents(&ins)), outs)
             }
         };
         let region = Region { kind, body: body.close(&outs) };
