@@ -4,7 +4,7 @@ use super::{near, read, scalar, vector};
 use crate::rng::Rng;
 use lazuli::function::tree;
 use lazuli::prelude::*;
-use lazuli::{ErrorKind, eval};
+use lazuli::{ErrorKind, eval, explain};
 
 fn floats(seed: u64, shape: &[usize]) -> Tensor {
     Tensor::from_vec(Rng(seed).floats(shape.iter().product(), -1.5, 1.5), shape)
@@ -109,7 +109,7 @@ fn rows() {
 fn gradients_of_single_examples_of_a_model() {
     let model = lazuli::models::Mlp::new(&[3, 5, 2]);
     let (x, y) = (floats(1, &[6, 3]), ints(&[0, 1, 1, 0, 1, 0], &[6]));
-    let loss = |m: &lazuli::models::Mlp, x: &Tensor, y: &Tensor| m.forward(x).cross_entropy(y);
+    let loss = |m: &lazuli::models::Mlp, x: &Tensor, y: &Tensor| m.forward(&x.unsqueeze(0)).cross_entropy(&y.unsqueeze(0));
     let each = vmap(|(x, y): &(Tensor, Tensor)| value_and_grad(|m: &lazuli::models::Mlp| loss(m, x, y), &model), 0);
     let (losses, grads) = each(&(x.clone(), y.clone()));
     for e in 0..6 {
@@ -121,14 +121,14 @@ fn gradients_of_single_examples_of_a_model() {
         }
     }
     // Their mean is the gradient of the mean.
-    let whole = grad(|m: &lazuli::models::Mlp| loss(m, &x, &y), &model);
+    let whole = grad(|m: &lazuli::models::Mlp| m.forward(&x).cross_entropy(&y), &model);
     for (all, one) in tree::leaves(&grads).iter().zip(tree::leaves(&whole)) {
         near(&all.mean(0), &read(&one), 1e-5);
     }
     // Many models on one example each.
     let models = tree::map_tensors(&model, |t, _| Tensor::stack(&[t, &(t * 2.0)], 0));
-    let two = vmap(|(m, x): &(lazuli::models::Mlp, Tensor)| m.forward(x), 0)(&(models, x.narrow(0, 0, 2)));
-    near(&two.select(0, 0), &read(&model.forward(&x.select(0, 0))), 1e-5);
+    let two = vmap(|(m, x): &(lazuli::models::Mlp, Tensor)| m.forward(&x.unsqueeze(0)), 0)(&(models, x.narrow(0, 0, 2)));
+    near(&two.select(0, 0), &read(&model.forward(&x.narrow(0, 0, 1))), 1e-5);
 }
 
 #[test]
@@ -163,6 +163,19 @@ fn nested() {
     let rows = vmap(|v: &Tensor| pull(v), 0)(&Tensor::eye(3));
     let columns = vmap_with(|v: &Tensor| jvp(f, &x, v).1, 0, 1)(&Tensor::eye(3));
     near(&rows, &read(&columns), 1e-6);
+}
+
+/// What is written for one example runs as what is written for a batch.
+#[test]
+fn as_few_kernels_as_by_hand() {
+    let kernels = |t: Tensor| explain(&[&t]).kernels().len();
+    let (layer, x) = (lazuli::nn::Linear::new(30, 20), floats(1, &[60, 30]));
+    assert_eq!(kernels(vmap(|x: &Tensor| layer.forward(x).tanh(), 0)(&x)), kernels(layer.forward(&x).tanh()));
+    assert_eq!(kernels(vmap(|x: &Tensor| (x * 2.0).softmax(0), 0)(&x)), 1);
+    let (images, w) = (floats(2, &[5, 3, 8, 8]), floats(3, &[4, 3, 3, 3]));
+    let conv = |x: &Tensor| x.conv_with(&w, None, &lazuli::ConvOptions::new()).relu();
+    assert_eq!(kernels(vmap(|x: &Tensor| conv(&x.unsqueeze(0)).squeeze(), 0)(&images)), kernels(conv(&images)));
+    assert_eq!(kernels(vmap(|x: &Tensor| (x + Tensor::randn([30])).exp(), 0)(&x)), 1);
 }
 
 #[test]
