@@ -11,7 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// A transformed function with a name: store it in a field, call it like a function.
-pub struct Func<'f, A, R>(Box<dyn Fn(&A) -> R + Send + Sync + 'f>);
+pub struct Func<'f, A, R>(pub(super) Box<dyn Fn(&A) -> R + Send + Sync + 'f>);
 
 impl<'f, A, R> Deref for Func<'f, A, R> {
     type Target = dyn Fn(&A) -> R + Send + Sync + 'f;

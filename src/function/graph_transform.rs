@@ -1,12 +1,13 @@
-//! Derivatives of recorded graphs: import, transform, record what was appended.
+//! Transforms of recorded graphs: import, transform, record what was appended.
 
 use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Shape, Site};
 use crate::tensor::Tensor;
-use crate::trace::graph::{self, Bundle, Input, Inputs, NodeRef, Recipe, Through};
+use crate::trace::graph::{self, Bundle, Input, Inputs, Node, NodeRef, Recipe, Through};
 use crate::trace::{Op, Trace, ValueId, import};
 use crate::transform;
 use smallvec::SmallVec;
+use std::collections::HashMap;
 use std::panic::Location;
 
 /// A value of a trace as it is recorded: a node, or a number that fills its shape.
@@ -25,8 +26,18 @@ pub(crate) struct Captured {
 }
 
 impl Captured {
-    /// Imports everything below `roots`; the trace's outputs are theirs. `stops` are not flagged if their recipe was flushed.
+    /// Imports everything below `roots`, to be differentiated; the trace's outputs are theirs. `stops` are not flagged if their recipe was
+    /// flushed.
     pub fn new(roots: &[Tensor], stops: &[Tensor]) -> Result<Captured> {
+        Captured::import(roots, stops, true)
+    }
+
+    /// As [`new`](Captured::new), where what was flushed is data like any other.
+    pub fn with_flushed(roots: &[Tensor], stops: &[Tensor]) -> Result<Captured> {
+        Captured::import(roots, stops, false)
+    }
+
+    fn import(roots: &[Tensor], stops: &[Tensor], refuse_flushed: bool) -> Result<Captured> {
         let arcs: Vec<NodeRef> = roots.iter().map(|t| t.0.clone()).collect();
         let mut owner = graph::owner();
         let walk = loop {
@@ -41,7 +52,7 @@ impl Captured {
             if let Some(e) = n.poison() {
                 return Err(e.clone());
             }
-            if matches!(n.recipe(&owner), Recipe::Flushed) && !stops.iter().any(|s| s.0.same(n)) {
+            if refuse_flushed && matches!(n.recipe(&owner), Recipe::Flushed) && !stops.iter().any(|s| s.0.same(n)) {
                 let e = err!(
                     Gradient,
                     "the recipe of a {} {} was let go by the automatic flush of a very long trace, so no gradient can pass it: \
@@ -64,6 +75,16 @@ impl Captured {
     pub fn value_of(&self, t: &Tensor) -> Option<ValueId> {
         let at = |k: &Option<Known>| matches!(k, Some(Known::Node(n)) if n.same(&t.0));
         self.known.iter().position(at).map(ValueId::new)
+    }
+
+    /// The value each of these tensors became, if it is below the roots.
+    pub fn values_of(&self, tensors: &[Tensor]) -> Vec<Option<ValueId>> {
+        let nodes = self.known.iter().enumerate().filter_map(|(i, k)| match k {
+            Some(Known::Node(n)) => Some((address(n), ValueId::new(i))),
+            _ => None,
+        });
+        let values: HashMap<*const Node, ValueId> = nodes.collect();
+        tensors.iter().map(|t| values.get(&address(&t.0)).copied()).collect()
     }
 
     /// An input of the trace that stands for a tensor from outside.
@@ -124,6 +145,10 @@ impl Captured {
             None => unreachable!("operands are recorded before their users"),
         }
     }
+}
+
+fn address(n: &NodeRef) -> *const Node {
+    &**n
 }
 
 /// A node made from operands, outside the reach of the automatic flush.

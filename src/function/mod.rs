@@ -1,8 +1,9 @@
-//! Functions over closures and trees: [`grad`], [`value_and_grad`], [`jvp`], [`vjp`], [`jit`], [`checkpoint`], [`custom_vjp`], [`custom_jvp`].
+//! Functions over closures and trees: [`grad`], [`value_and_grad`], [`jvp`], [`vjp`], [`vmap`], [`jit`], [`checkpoint`], [`custom_vjp`],
+//! [`custom_jvp`].
 //!
-//! A closure is run on tensors that stand for its inputs; what it records is a graph like any other. Differentiation imports that
+//! A closure is run on tensors that stand for its inputs; what it records is a graph like any other. A transform imports that
 //! graph into a [`Trace`](crate::trace::Trace), lets [`transform`](crate::transform) extend it, and records what was appended as ordinary
-//! nodes. So derivatives share, simplify and fuse with what they differentiate, and nest without bookkeeping.
+//! nodes. So derivatives and batches share, simplify and fuse with what they differentiate, and nest without bookkeeping.
 //!
 //! [`tree`] says what such functions take and return. Invariant: nothing is computed, cut or flushed while a closure is recorded.
 
@@ -12,9 +13,11 @@ pub(crate) mod graph_transform;
 mod jit;
 mod region;
 pub mod tree;
+mod vmap;
 
 pub use custom::{Func, checkpoint, custom_jvp, custom_vjp};
 pub use differentiate::{Loss, Pullback, grad, jvp, value_and_grad, vjp};
 pub use jit::{Jit, Outcome, jit};
 pub use lazuli_derive::Tree;
 pub use tree::Tree;
+pub use vmap::{BatchAxes, vmap, vmap_with};

@@ -41,9 +41,9 @@ pub(crate) use operand::{Lit, LitInt};
 pub use operand::{Number, Operand, Rhs};
 pub use pad::PadMode;
 pub use pool::PoolOptions;
+pub(crate) use random::draws;
 pub use random::{Generator, manual_seed};
 pub(crate) use random::{default_draws, reserve_draws};
-
 pub use slice::{NewAxis, SliceItem};
 pub use vision::Interpolate;
 

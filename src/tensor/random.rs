@@ -1,6 +1,8 @@
 //! Random tensors. Every one is counter-based: its bits follow from a key and a range of counters reserved when it is recorded, so it
 //! has the same values on every device and however often it is computed.
 
+pub(crate) mod draws;
+
 use super::compose::{or_poison, pass_poison, slip_now};
 use super::{Lit, LitInt, Operand, Rhs, Tensor};
 use crate::base::{Axis, DType, Scalar, Shape};
@@ -79,7 +81,7 @@ impl Source<'_> {
     /// U32 bits of the given shape: reserves one counter for every four words.
     #[track_caller]
     fn bits(self, shape: &Shape) -> Tensor {
-        let counters = shape.numel().div_ceil(4) as u64;
+        let counters = (shape.numel() as u64).saturating_mul(draws::examples()).div_ceil(4);
         let (key, offset) = match self {
             Source::Default => {
                 let recorded = RECORDED.with_borrow_mut(|r| {
@@ -103,7 +105,9 @@ impl Source<'_> {
             Source::Own(g) => (g.key, g.next.fetch_add(counters, Ordering::Relaxed)),
         };
         let number = |x: u64| Input::param(Scalar::Int(x as i64), DType::I64);
-        Tensor::record_inputs(Op::Random, Inputs::from_buf([number(key), number(offset)]), DType::U32, shape.clone())
+        let bits = Tensor::record_inputs(Op::Random, Inputs::from_buf([number(key), number(offset)]), DType::U32, shape.clone());
+        draws::note(&bits);
+        bits
     }
 
     /// Uniform in [0, 1), of a float dtype: every multiple of 2^-24 in F32, 2^-53 in F64, 2^-11 in F16, 2^-8 in BF16.

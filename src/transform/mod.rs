@@ -1,20 +1,22 @@
-//! Trace to trace: what a program means under differentiation.
+//! Trace to trace: what a program means under differentiation and for a batch of examples.
 //!
 //! - [`jvp`]: forward mode, one rule per op.
 //! - [`vjp`]: reverse mode. `linearize` runs forward mode with symbolic tangents, which yields a linear program; `transpose`
 //!   turns that round, and only linear ops need a rule for it.
+//! - [`vmap`]: batching, one rule per op.
 //! - [`check_grads`]: compares the modes with each other and with central differences.
 //!
 //! Simplification is not done here; rules just avoid work that is plainly superfluous.
 //!
 //! Invariants:
-//! 1. Instructions a trace already has are neither changed nor copied: derivatives are appended and refer to them. So a
+//! 1. Instructions a trace already has are neither changed nor copied: derivatives and batches are appended and refer to them. So a
 //!    transform may be applied again to what another appended, which is how higher orders come about.
 //! 2. A missing tangent or cotangent (`None`) is an exact zero. Integers and Bools never have one.
 //! 3. A tangent or cotangent has the dtype and shape of its primal.
 //! 4. The cost is linear in the trace, and nothing recurses over instructions (only over the nesting of regions).
 //! 5. On an error the trace is as it was.
 
+mod batch;
 mod check;
 mod jvp;
 mod linearize;
@@ -24,6 +26,8 @@ mod transpose;
 #[cfg(test)]
 mod tests;
 
+pub use batch::{Lifted, vmap};
+pub(crate) use batch::{move_axis, stacked};
 pub use check::check_grads;
 pub use jvp::jvp;
 

@@ -68,6 +68,25 @@ pub(super) fn emit_checkpoint(t: &mut Trace, body: &Trace, args: &[ValueId], roo
         .collect()
 }
 
+/// A trace of its own with the values `inputs` as its inputs, in that order, that computes `outputs`, which depend on no other input.
+pub(super) fn extract(t: &Trace, inputs: &[ValueId], outputs: &[ValueId]) -> Trace {
+    let roots: Vec<Option<ValueId>> = outputs.iter().copied().map(Some).collect();
+    let live = live(t, 0, &roots);
+    let mut out = Trace::new();
+    let mut map: Vec<Option<ValueId>> = vec![None; t.insts.len()];
+    for &i in inputs {
+        map[i.index()] = Some(out.input(t.dtype(i), t.shape(i).clone()));
+    }
+    for (i, inst) in t.insts.iter().enumerate() {
+        if live[i] && map[i].is_none() {
+            let args: Args = inst.args.iter().map(|a| map[a.index()].expect("operands come first")).collect();
+            map[i] = Some(out.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site));
+        }
+    }
+    out.outputs = outputs.iter().map(|o| map[o.index()].expect("outputs are live")).collect();
+    out
+}
+
 /// Appends the reading of output `k`, which has the type of `like`.
 pub(super) fn output(t: &mut Trace, region: ValueId, k: u32, like: &crate::trace::Inst) -> ValueId {
     t.push_typed(Op::Output(k), &[region], like.dtype, like.shape.clone(), None)

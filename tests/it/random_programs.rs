@@ -1,9 +1,12 @@
-//! Random programs on the device, fused, fused over their inputs, and unfused twice, against the interpreter.
+//! Random programs on the device, fused, fused over their inputs, and unfused twice, against the interpreter; and batched.
 //!
 //! `LAZULI_PROGRAMS=N` runs N of them, `LAZULI_SEED=S` starts at another seed.
 
+use lazuli::Shape;
 use lazuli::plan::{How, run_trace};
 use lazuli::trace::generate::random_program;
+use lazuli::trace::interp::HostTensor;
+use lazuli::transform::{Lifted, vmap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -93,4 +96,41 @@ fn random_programs() {
     if let Some((seed, f)) = faults.first() {
         panic!("{} of {count} programs are off, seeds {seeds:?}; seed {seed}:\n{f}", faults.len());
     }
+}
+
+/// Batched over some inputs whose examples are all alike, a program gives every example what it gives alone.
+#[test]
+fn batched_random_programs() {
+    let mut outputs = 0;
+    for seed in number("LAZULI_SEED", 1)..number("LAZULI_SEED", 1) + number("LAZULI_PROGRAMS", 2000) / 5 {
+        let p = random_program(seed, size(seed));
+        let (n, copies) = (p.inputs.len(), 1 + seed as usize % 3);
+        let batched = |i: usize| (seed >> (i % 7)) & 1 == 0 || i as u64 == seed % n as u64;
+        let (mut t, mut inputs, mut seeds) = (p.trace.clone(), p.inputs.clone(), Vec::new());
+        for (i, x) in p.inputs.iter().enumerate().filter(|(i, _)| batched(*i)) {
+            let shape: Shape = [copies].iter().chain(x.shape.iter()).copied().collect();
+            seeds.push((p.trace.inputs[i], t.input(x.dtype, shape.clone())));
+            let all: Vec<_> = (0..copies).flat_map(|_| x.scalars()).collect();
+            inputs.push(HostTensor::from_scalars(x.dtype, shape, all));
+        }
+        let found = vmap(&mut t, copies, &seeds, &[], &p.trace.outputs).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", p.trace));
+        t.outputs = found.iter().map(|l| l.value).collect();
+        for how in [How::Fused, How::Unfused] {
+            let out = run_trace(&t, &inputs, &p.params, how).unwrap_or_else(|e| panic!("seed {seed}, {how:?}: {e}\n{t}"));
+            for e in 0..copies {
+                let one = |(x, l): (&HostTensor, &Lifted)| {
+                    if !l.batched {
+                        return x.clone();
+                    }
+                    let shape: Shape = x.shape[1..].iter().copied().collect();
+                    let part: Vec<_> = x.scalars().skip(e * shape.numel()).take(shape.numel()).collect();
+                    HostTensor::from_scalars(x.dtype, shape, part)
+                };
+                let outs: Vec<HostTensor> = out.iter().zip(&found).map(one).collect();
+                p.check(&outs).unwrap_or_else(|fault| panic!("seed {seed}, {how:?}, example {e} of {copies}: {fault}\nbatched\n{t}"));
+            }
+        }
+        outputs += found.iter().filter(|l| l.batched).count();
+    }
+    assert!(outputs > 0);
 }

@@ -1,5 +1,6 @@
 //! What a user may rely on, one named test each.
 
+mod batching;
 mod derivatives;
 mod errors;
 mod jit;
