@@ -82,7 +82,8 @@ impl Source<'_> {
     #[track_caller]
     fn bits(self, shape: &Shape) -> Tensor {
         let counters = (shape.numel() as u64).saturating_mul(draws::examples()).div_ceil(4);
-        let (key, offset) = match self {
+        let number = |x: u64| Input::param(Scalar::Int(x as i64), DType::I64);
+        let inputs = match self {
             Source::Default => {
                 let recorded = RECORDED.with_borrow_mut(|r| {
                     r.as_mut().map(|r| {
@@ -91,21 +92,22 @@ impl Source<'_> {
                         (r.key.clone(), r.counter.clone(), at)
                     })
                 });
-                if let Some((key, counter, at)) = recorded {
-                    return Tensor::record_typed(Op::Random, &[&key, &(counter + LitInt(at as i64))], DType::U32, shape.clone());
+                match recorded {
+                    Some((key, counter, at)) => [Input::Node(key.0), Input::Node((counter + LitInt(at as i64)).0)],
+                    None => {
+                        let (key, offset) = reserve_draws(counters);
+                        [number(key), number(offset)]
+                    }
                 }
-                reserve_draws(counters)
             }
-            Source::Own(_) if RECORDED.with_borrow(Option::is_some) => {
-                slip_now!(
-                    Argument,
-                    "a Generator inside a recorded function would draw the same numbers in each call: use the default generator, or give the numbers as an argument"
-                );
-            }
-            Source::Own(g) => (g.key, g.next.fetch_add(counters, Ordering::Relaxed)),
+            Source::Own(_) if RECORDED.with_borrow(Option::is_some) => slip_now!(
+                Argument,
+                "a Generator inside a recorded function would draw the same numbers in each call: use the default generator, or give the \
+                 numbers as an argument"
+            ),
+            Source::Own(g) => [number(g.key), number(g.next.fetch_add(counters, Ordering::Relaxed))],
         };
-        let number = |x: u64| Input::param(Scalar::Int(x as i64), DType::I64);
-        let bits = Tensor::record_inputs(Op::Random, Inputs::from_buf([number(key), number(offset)]), DType::U32, shape.clone());
+        let bits = Tensor::record_inputs(Op::Random, Inputs::from_buf(inputs), DType::U32, shape.clone());
         draws::note(&bits);
         bits
     }

@@ -74,6 +74,15 @@ fn each_call_draws_new_numbers_and_a_seed_repeats_them() {
 }
 
 #[test]
+fn examples_of_a_batch_draw_their_own_numbers_inside() {
+    let noisy = vmap(|x: &Tensor| x + Tensor::randn([2]), 0);
+    let f = jit(|x: Tensor| noisy(&x));
+    let draw = || f(Tensor::zeros([3, 2])).unwrap().to_vec::<f32>().unwrap();
+    let (a, b) = (draw(), draw());
+    assert!(a != b && a[..2] != a[2..4] && a[2..4] != a[4..]);
+}
+
+#[test]
 fn slips_and_reads_inside_are_errors_and_the_engine_works_on() {
     let f = jit(|x: Tensor| x.matmul(&x));
     assert_eq!(f(Tensor::ones([2, 3])).unwrap_err().kind(), ErrorKind::Shape);
