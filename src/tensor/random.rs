@@ -78,7 +78,7 @@ enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// U32 bits of the given shape: reserves one counter for every four words.
+    /// U32 bits of the given shape: reserves one counter for every four words, of all examples where many are recorded as one.
     #[track_caller]
     fn bits(self, shape: &Shape) -> Tensor {
         let counters = (shape.numel() as u64).saturating_mul(draws::examples()).div_ceil(4);
