@@ -311,6 +311,9 @@ impl Emitter<'_, '_> {
                 self.node(x, pass)?;
             }
         }
+        if self.p.body.len() != 1 {
+            self.p.copy = None;
+        }
         let most = self.p.slots.len().max(self.p.walks.len()).max(self.p.indexed.len()).max(self.an.nest.walks.len());
         if most >= NONE as usize {
             return Err(internal("a kernel holds more than 65,000 values"));

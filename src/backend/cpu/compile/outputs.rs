@@ -146,8 +146,13 @@ impl Emitter<'_, '_> {
                 } else if level == VECTOR {
                     let f = if stream { tile::stream_copy(size) } else { tile::copy(size) };
                     self.push(VECTOR, Instr::Tile { f, dst: slot, a, b: NONE, c: NONE }, || if stream { "stream" } else { "store" }.into());
+                    let access = |s: u16| matches!(self.p.slots[s as usize], Slot::Access(_));
+                    if !self.style.late && !stream && access(slot) && access(a) {
+                        self.p.copy = Some((slot, a));
+                    }
                 } else {
-                    self.push(VECTOR, Instr::Tile { f: tile::fill(size), dst: slot, a, b: NONE, c: NONE }, || "fill".into());
+                    let f = if stream { tile::stream_fill(size) } else { tile::fill(size) };
+                    self.push(VECTOR, Instr::Tile { f, dst: slot, a, b: NONE, c: NONE }, || if stream { "stream" } else { "fill" }.into());
                 }
                 self.p.cost += 80 * size as u32 / 4 + 20;
             }
