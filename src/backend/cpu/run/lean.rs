@@ -100,9 +100,7 @@ fn pass(b: &Bound, k: usize) -> Option<Pass> {
         let tiles = if p.row { before * lane } else { 0 };
         Some(Moving { slot: i as u16, start, row: row - tiles as isize, lane })
     };
-    let fold = |(s, f): (&Sink, &SinkFns)| {
-        Some(Fold { acc: s.acc, f: f.fold?, identity: f.identity, size: f.size, result: s.result })
-    };
+    let fold = |(s, f): (&Sink, &SinkFns)| Some(Fold { acc: s.acc, f: f.fold?, identity: f.identity, size: f.size, result: s.result });
     Some(Pass {
         row: p.row,
         base: ops(&p.base)?,
