@@ -6,7 +6,7 @@
 use super::drive::{Ptr, Ptrs};
 use super::kernels::{Scalars, TileFn, TileOp, lookup};
 use super::pool::Pool;
-use super::run::{Bound, Task, with_scratch};
+use super::run::{Bound, FETCH, Task, with_scratch};
 use crate::base::DType;
 use crate::loops::Arg;
 use crate::trace::{Binary, ScatterMode};
@@ -163,7 +163,7 @@ impl Scatter {
                 };
                 if valid {
                     let x = (t.earlier(0, slots[0].0, 0), t.earlier(0, slots[2].0, 0));
-                    super::kernels::moves::fetch(x.0, bytes);
+                    super::kernels::moves::fetch(x.0, bytes.min(FETCH));
                     places[found] = x;
                     found += 1;
                 }

@@ -103,11 +103,11 @@ pub unsafe fn stream_fill(dst: *mut u8, value: *const u8, n: usize, size: usize)
     }
 }
 
-/// Asks for the cache lines of the first of `bytes` bytes from `p` on; the processor goes on by itself.
-#[inline]
+/// Asks for the cache lines of `bytes` bytes from `p` on.
+#[inline(always)]
 pub fn fetch(p: *const u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
-    for at in (0..bytes.min(1024)).step_by(64) {
+    for at in (0..bytes).step_by(64) {
         // SAFETY: a hint, which never faults; SSE is part of the target.
         unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.wrapping_add(at).cast()) };
     }

@@ -41,6 +41,9 @@ pub const STAGE_ROWS: usize = 64;
 /// See [`STAGE_ROWS`].
 pub const STAGE_LANES: usize = 256;
 
+/// Bytes to ask for of a run that begins anywhere in memory: from there on the processor notices by itself.
+pub const FETCH: usize = 1024;
+
 /// What a program needs of the reduction kernels, found once.
 #[derive(Clone, Copy)]
 pub struct SinkFns {

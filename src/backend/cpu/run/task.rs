@@ -345,7 +345,7 @@ impl<'a> Task<'a> {
                 // SAFETY: as promised.
                 unsafe { self.enter(0) };
                 *x = (self.earlier(0, dst, 0), self.earlier(0, src, 0));
-                moves::fetch(x.1, bytes);
+                moves::fetch(x.1, bytes.min(FETCH));
                 done += 1;
                 if done < count {
                     self.step();
