@@ -130,6 +130,19 @@ impl Driver {
                 match b.nest.mode {
                     Mode::Row => {
                         t.seek(from);
+                        if let (Some(lean), None) = (&b.lean, &self.between) {
+                            let mut u = from;
+                            while u < to {
+                                let n = t.run_of_rows(lean.rows.min(to - u));
+                                t.lean_rows(lean, n);
+                                u += n;
+                                if u < to {
+                                    t.skip(n);
+                                }
+                            }
+                            t.finish();
+                            return;
+                        }
                         for u in from..to {
                             self.row_point(&mut t);
                             if u + 1 < to {
@@ -141,6 +154,13 @@ impl Driver {
                         let pieces = b.vec_total.div_ceil(piece).max(1);
                         let mut p = from % pieces;
                         t.seek(from / pieces);
+                        if let ([p], 1, Mode::Point) = (&b.programs[..], pieces, b.nest.mode)
+                            && let Some(slots) = p.copy
+                        {
+                            t.copies(slots, to - from);
+                            t.finish();
+                            return;
+                        }
                         for u in from..to {
                             let (v0, v1) = (p * piece, b.vec_total.min((p + 1) * piece));
                             if b.nest.mode == Mode::Column {

@@ -188,6 +188,8 @@ pub struct Program {
     pub scatter: Option<[(u16, bool); 3]>,
     /// The index slot of a scatter points at the destinations themselves, which follow each other.
     pub scatter_run: bool,
+    /// The body is one copy between these slots (result, source), and arguments do not overlap.
+    pub copy: Option<(u16, u16)>,
     /// Estimated picoseconds per lane.
     pub cost: u32,
     /// Names for the text form, one per instruction of once, base and body.

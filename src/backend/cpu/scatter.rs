@@ -6,7 +6,7 @@
 use super::drive::{Ptr, Ptrs};
 use super::kernels::{Scalars, TileFn, TileOp, lookup};
 use super::pool::Pool;
-use super::run::{Bound, Task, with_scratch};
+use super::run::{Bound, FETCH, Task, with_scratch};
 use crate::base::DType;
 use crate::loops::Arg;
 use crate::trace::{Binary, ScatterMode};
@@ -138,6 +138,52 @@ impl Scatter {
         Scatter { b, mode, arg, dtype: d, numel: to.numel, run }
     }
 
+    /// Nothing is computed for the lanes of a point: its updates lie in a buffer.
+    fn whole(&self, slots: [(u16, bool); 3]) -> bool {
+        let p = &self.b.programs[0];
+        p.body.is_empty() && p.accesses.iter().any(|a| a.slot == slots[2].0 && a.stream)
+    }
+
+    /// Lanes `v0..v1` of all points, for such updates. The places of several points are found, and fetched, before the first is updated.
+    unsafe fn run_whole(&self, f: TileFn, slots: [(u16, bool); 3], t: &mut Task<'_>, v0: usize, v1: usize) {
+        const AHEAD: usize = 8;
+        let (b, n) = (&self.b, v1 - v0);
+        let bytes = n * self.dtype.size();
+        let null = std::ptr::null();
+        let mut places = [(std::ptr::null_mut::<u8>(), std::ptr::null_mut::<u8>()); AHEAD];
+        let mut at = 0;
+        while at < b.par_total {
+            let mut found = 0;
+            for _ in 0..AHEAD.min(b.par_total - at) {
+                // SAFETY: the point is inside the domain; the slot of the condition holds a byte.
+                let valid = unsafe {
+                    t.enter(0);
+                    t.place(0, v0);
+                    slots[1].0 == super::program::NONE || *t.earlier(0, slots[1].0, 0) != 0
+                };
+                if valid {
+                    let x = (t.earlier(0, slots[0].0, 0), t.earlier(0, slots[2].0, 0));
+                    super::kernels::moves::fetch(x.0, bytes.min(FETCH));
+                    places[found] = x;
+                    found += 1;
+                }
+                at += 1;
+                if at < b.par_total {
+                    t.step();
+                }
+            }
+            for &(to, value) in &places[..found] {
+                // SAFETY: both have these lanes.
+                unsafe {
+                    match self.mode {
+                        ScatterMode::Set => f(to, value, null, null, n),
+                        _ => f(to, to, value, null, n),
+                    }
+                }
+            }
+        }
+    }
+
     /// Threads share out the lanes: every destination sees its updates in order.
     unsafe fn run_lanes(&self, slots: [(u16, bool); 3], pool: &Pool, args: &[*mut u8], params: *const u64) {
         let b = &self.b;
@@ -158,6 +204,10 @@ impl Scatter {
                     (0..b.tile).for_each(|i| *lanes.add(i) = i as i64);
                     let mut t = Task::start(b, args.get(), params.get().cast(), mem.add(b.tile * 16));
                     t.seek(0);
+                    if let Some(f) = self.run.filter(|_| self.whole(slots)) {
+                        self.run_whole(f, slots, &mut t, v0, v1);
+                        return;
+                    }
                     for at in 0..b.par_total {
                         t.enter(0);
                         t.place(0, v0);

@@ -30,6 +30,11 @@ sized! {
         // SAFETY: both are valid for n elements and do not overlap.
         unsafe { moves::stream_copy(dst, a, n * size) }
     };
+    /// Fills a tile with the element at `a`, past the caches.
+    stream_fill(dst, a, n, size) {
+        // SAFETY: dst is valid for n elements, a for one.
+        unsafe { moves::stream_fill(dst, a, n, size) }
+    };
     /// Fills a tile with the element at `a`.
     fill(dst, a, n, size) {
         // SAFETY: dst is valid for n elements, a for one.

@@ -15,6 +15,19 @@ pub(super) struct Combined {
     pub operands: SmallVec<[u32; 3]>,
 }
 
+/// What a sum adds up, computed on the way.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SumOf {
+    /// The product, by a multiply-add.
+    Product(u32, u32),
+    /// The square of the difference.
+    Squares(u32, u32),
+    /// The step, or its negation.
+    Step(First, bool, u32, u32),
+    /// Minus the value.
+    Negated(u32),
+}
+
 impl Emitter<'_, '_> {
     /// A tile of `d` that only one instruction reads.
     fn passing(&self, e: ExprId, d: impl Fn(DType) -> bool) -> bool {
@@ -73,7 +86,7 @@ impl Emitter<'_, '_> {
             match s.kind {
                 ReduceKind::Fold(Reduce::Sum, e) if self.product(e) => {
                     let ExprKind::Binary(_, a, b) = self.k.exprs[e.index()].kind else { continue };
-                    self.dots[r] = Some((a.0, b.0));
+                    self.sums[r] = Some(SumOf::Product(a.0, b.0));
                     any = true;
                     if a == b
                         && self.uses[a.index()] == 2
@@ -83,15 +96,33 @@ impl Emitter<'_, '_> {
                         && self.an.level[c.index()] == VECTOR
                         && self.an.level[d.index()] < VECTOR
                     {
-                        self.dots[r] = Some((c.0, d.0));
-                        self.squares[r] = true;
+                        self.sums[r] = Some(SumOf::Squares(c.0, d.0));
                     }
                 }
-                ReduceKind::Dot(a, b) if float(a) => self.dots[r] = Some((a.0, b.0)),
+                ReduceKind::Fold(Reduce::Sum, e) if self.an.nest.mode == Mode::Row => {
+                    self.sums[r] = self.sum_of_step(e);
+                    any |= self.sums[r].is_some();
+                }
+                ReduceKind::Dot(a, b) if float(a) => self.sums[r] = Some(SumOf::Product(a.0, b.0)),
                 _ => {}
             }
         }
         any
+    }
+
+    /// A sum or difference that is only summed up, or the negation of anything. Where a multiply-add can have a product, it does.
+    fn sum_of_step(&self, e: ExprId) -> Option<SumOf> {
+        let single = |e: ExprId| self.passing(e, |d| d == DType::F32) && self.k.exprs[e.index()].dtype == DType::F32;
+        let (x, negated) = match self.k.exprs[e.index()].kind {
+            ExprKind::Unary(Unary::Neg, a) if single(e) => (a, true),
+            _ => (e, false),
+        };
+        match self.k.exprs[x.index()].kind {
+            ExprKind::Binary(op @ (Binary::Add | Binary::Sub), f, g) if single(x) && !self.product(f) && !self.product(g) => {
+                Some(SumOf::Step(if op == Binary::Add { First::Add } else { First::Sub }, negated, f.0, g.0))
+            }
+            _ => negated.then_some(SumOf::Negated(x.0)),
+        }
     }
 
     /// The instruction that computes `x` together with operands that nobody else reads, and these.

@@ -16,7 +16,7 @@ use super::tile;
 use crate::base::{DType, Result, Scalar};
 use crate::loops::{ExprId, ExprKind, Index, IndexId, Kernel, ReduceKind, Store};
 use crate::trace::{Binary, Reduce};
-use combine::Combined;
+use combine::{Combined, SumOf};
 use smallvec::SmallVec;
 
 /// How stores may be done.
@@ -72,10 +72,8 @@ struct Emitter<'a, 'k> {
     uses: Vec<u32>,
     /// Per expression: the superinstruction that computes it.
     combined: Vec<Option<Combined>>,
-    /// Sums whose product is accumulated by a multiply-add, per reduction.
-    dots: Vec<Option<(u32, u32)>>,
-    /// Those of `dots` that are the square of the difference of the two instead of their product.
-    squares: Vec<bool>,
+    /// Sums of what the accumulating instruction computes itself of one or two values, per reduction.
+    sums: Vec<Option<SumOf>>,
     free: [Vec<u16>; 4],
     refs: Vec<u32>,
     style: StoreStyle,
@@ -111,8 +109,7 @@ pub fn compile(an: &mut Analysis<'_>, pass: usize, style: StoreStyle, scatter: b
         splats: vec![NONE; total],
         uses: vec![0; total],
         combined: vec![None; ne],
-        dots: vec![None; pa.reduces.len()],
-        squares: vec![false; pa.reduces.len()],
+        sums: vec![None; pa.reduces.len()],
         free: Default::default(),
         refs: Vec::new(),
         style,
@@ -204,8 +201,9 @@ impl Emitter<'_, '_> {
     fn out_children(&self, pass: usize, o: Out, scatter: bool, out: &mut Vec<u32>) {
         let pa = &self.k.passes[pass];
         match o {
-            Out::Reduce(r) => match (self.dots[r], pa.reduces[r].kind) {
-                (Some((a, b)), _) => out.extend([a, b]),
+            Out::Reduce(r) => match (self.sums[r], pa.reduces[r].kind) {
+                (Some(SumOf::Product(a, b) | SumOf::Squares(a, b) | SumOf::Step(_, _, a, b)), _) => out.extend([a, b]),
+                (Some(SumOf::Negated(a)), _) => out.push(a),
                 (None, ReduceKind::Fold(_, e)) => out.push(e.0),
                 (None, ReduceKind::Dot(a, b)) => out.extend([a.0, b.0]),
             },
@@ -310,6 +308,9 @@ impl Emitter<'_, '_> {
             } else {
                 self.node(x, pass)?;
             }
+        }
+        if self.p.body.len() != 1 {
+            self.p.copy = None;
         }
         let most = self.p.slots.len().max(self.p.walks.len()).max(self.p.indexed.len()).max(self.an.nest.walks.len());
         if most >= NONE as usize {

@@ -46,24 +46,31 @@ impl Emitter<'_, '_> {
             this.release(v);
             Ok(())
         };
-        if let (true, Some((a, b))) = (self.squares[r], self.dots[r]) {
-            let (x, y) = (self.vals[a as usize].slot, self.vals[b as usize].slot);
-            let f = lookup(TileOp::AccumulateSquares, Scalars::B).ok_or_else(|| internal("there is no sum of squares"))?;
-            self.push(VECTOR, Instr::Tile { f, dst: acc, a: x, b: y, c: NONE }, || "accumulate squares".into());
-            self.release(a);
-            self.release(b);
-            return Ok(());
-        }
-        match (self.dots[r], s.kind) {
-            (Some((a, b)), _) => {
-                let (x, y) = (self.vector(a, d.size()), self.vector(b, d.size()));
-                let (op, c) = if column { (TileOp::MulAdd(MulAdd::Add, d), acc) } else { (TileOp::AccumulateMulAdd(d), NONE) };
-                let f = lookup(op, Scalars::NONE).ok_or_else(|| internal(&format!("there is no tile kernel for {op:?}")))?;
-                self.push(VECTOR, Instr::Tile { f, dst: acc, a: x, b: y, c }, || format!("{op:?}"));
+        let step = |this: &mut Self, op: TileOp, a: u32, b: Option<u32>, third: u16| -> Result<()> {
+            let x = this.vector(a, d.size());
+            let y = match b {
+                Some(b) => this.vector(b, d.size()),
+                None => NONE,
+            };
+            let f = lookup(op, Scalars::NONE).ok_or_else(|| internal(&format!("there is no tile kernel for {op:?}")))?;
+            this.push(VECTOR, Instr::Tile { f, dst: acc, a: x, b: y, c: third }, || format!("{op:?}"));
+            this.release(a);
+            b.into_iter().for_each(|b| this.release(b));
+            Ok(())
+        };
+        match (self.sums[r], s.kind) {
+            (Some(SumOf::Squares(a, b)), _) => {
+                let (x, y) = (self.vals[a as usize].slot, self.vals[b as usize].slot);
+                let f = lookup(TileOp::AccumulateSquares, Scalars::B).ok_or_else(|| internal("there is no sum of squares"))?;
+                self.push(VECTOR, Instr::Tile { f, dst: acc, a: x, b: y, c: NONE }, || "accumulate squares".into());
                 self.release(a);
                 self.release(b);
                 Ok(())
             }
+            (Some(SumOf::Product(a, b)), _) if column => step(self, TileOp::MulAdd(MulAdd::Add, d), a, Some(b), acc),
+            (Some(SumOf::Product(a, b)), _) => step(self, TileOp::AccumulateMulAdd(d), a, Some(b), NONE),
+            (Some(SumOf::Step(first, negated, a, b)), _) => step(self, TileOp::AccumulateOf(first, negated), a, Some(b), NONE),
+            (Some(SumOf::Negated(a)), _) => step(self, TileOp::AccumulateNeg, a, None, NONE),
             (None, ReduceKind::Fold(..)) => fold(self, e.0),
             (None, ReduceKind::Dot(a, b)) => {
                 let v = self.arith(TileOp::Binary(Binary::Mul, d), d, &[a.0, b.0], [d.size(); 3], None)?;
@@ -146,8 +153,13 @@ impl Emitter<'_, '_> {
                 } else if level == VECTOR {
                     let f = if stream { tile::stream_copy(size) } else { tile::copy(size) };
                     self.push(VECTOR, Instr::Tile { f, dst: slot, a, b: NONE, c: NONE }, || if stream { "stream" } else { "store" }.into());
+                    let access = |s: u16| matches!(self.p.slots[s as usize], Slot::Access(_));
+                    if !self.style.late && !stream && access(slot) && access(a) {
+                        self.p.copy = Some((slot, a));
+                    }
                 } else {
-                    self.push(VECTOR, Instr::Tile { f: tile::fill(size), dst: slot, a, b: NONE, c: NONE }, || "fill".into());
+                    let f = if stream { tile::stream_fill(size) } else { tile::fill(size) };
+                    self.push(VECTOR, Instr::Tile { f, dst: slot, a, b: NONE, c: NONE }, || if stream { "stream" } else { "fill" }.into());
                 }
                 self.p.cost += 80 * size as u32 / 4 + 20;
             }

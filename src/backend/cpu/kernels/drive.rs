@@ -253,6 +253,17 @@ pub(super) unsafe fn give<T: Copy, const N: usize>(p: *mut T, x: &[T; N], m: usi
 
 #[inline(always)]
 unsafe fn zip<K: Zip, const A: u8, const B: u8, const C: u8>(dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize) {
+    if n == 1 {
+        // What is the same for a whole row: chunks by way of the stack would cost more than the rest.
+        // SAFETY: the operands there are have one element, as has dst.
+        unsafe {
+            let x = if A == NONE { K::A::default() } else { *a.cast() };
+            let y = if B == NONE { K::B::default() } else { *b.cast() };
+            let z = if C == NONE { K::C::default() } else { *c.cast() };
+            *dst.cast() = K::call(x, y, z);
+        }
+        return;
+    }
     let f = |x: &[K::A; CHUNK], y: &[K::B; CHUNK], z: &[K::C; CHUNK]| {
         let mut r = [K::R::default(); CHUNK];
         for j in 0..CHUNK {

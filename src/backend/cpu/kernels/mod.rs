@@ -174,6 +174,10 @@ pub enum TileOp {
     AddFlag,
     /// As `Accumulate` with Sum, of the squares of `a` minus the one element `b` (fused as `MulAdd`); F32.
     AccumulateSquares,
+    /// As `Accumulate` with Sum, of the step on `a` and `b` (not a product), or of its negation where .1 is true; F32.
+    AccumulateOf(First, bool),
+    /// As `Accumulate` with Sum, of -a; F32.
+    AccumulateNeg,
     /// Combines `n` elements of `a` into the [`ACC_LANES`] lanes at `dst`: element i into lane i % ACC_LANES. Lanes start as
     /// [`identity`](reduce::identity); a row may come in several tiles whose lengths, but for the last, are multiples of ACC_LANES.
     /// Compute dtypes; Bool has Max (any) and Min (all). The same on every instruction set.
@@ -257,7 +261,9 @@ fn lookup_for(isa: Isa, op: TileOp, scalars: Scalars) -> Option<TileFn> {
         TileOp::NegMul => supers::neg_mul(isa, scalars),
         TileOp::AddFlag if only_a => Some(supers::add_flag(isa)),
         TileOp::AccumulateSquares if scalars == Scalars::B => Some(reduce::accumulate_squares_for(isa)),
-        TileOp::AddFlag | TileOp::AccumulateSquares => None,
+        TileOp::AccumulateOf(first, negated) if only_a => reduce::accumulate_of_for(isa, first, negated),
+        TileOp::AccumulateNeg if only_a => Some(reduce::accumulate_neg_for(isa)),
+        TileOp::AddFlag | TileOp::AccumulateSquares | TileOp::AccumulateOf(..) | TileOp::AccumulateNeg => None,
         TileOp::Accumulate(reduction, dtype) if only_a => reduce::accumulate_for(isa, reduction, dtype),
         TileOp::AccumulateMulAdd(dtype) if only_a => reduce::accumulate_mul_add_for(isa, dtype),
         TileOp::Fold(reduction, dtype) if only_a => reduce::fold_for(isa, reduction, dtype),

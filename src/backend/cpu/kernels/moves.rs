@@ -71,6 +71,50 @@ pub unsafe fn stream_copy(dst: *mut u8, src: *const u8, bytes: usize) {
     }
 }
 
+/// As [`fill`], past the caches where the processor can: see [`stream_copy`].
+///
+/// # Safety
+/// As [`fill`].
+pub unsafe fn stream_fill(dst: *mut u8, value: *const u8, n: usize, size: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        let bytes = n * size;
+        let head = dst.align_offset(64).min(bytes);
+        let lines = (bytes - head) / 64;
+        let done = head + lines * 64;
+        // SAFETY: all offsets are below `bytes` and whole elements, whose sizes divide 64; from `head` on dst is aligned to cache lines;
+        // SSE2 is part of the target.
+        unsafe {
+            let mut block = [0u64; 2];
+            fill(block.as_mut_ptr().cast(), value, 16 / size, size);
+            let x = _mm_loadu_si128(block.as_ptr().cast());
+            fill(dst, value, head / size, size);
+            for i in 0..lines * 4 {
+                _mm_stream_si128(dst.add(head).cast::<__m128i>().add(i), x);
+            }
+            fill(dst.add(done), value, (bytes - done) / size, size);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        fill(dst, value, n, size)
+    }
+}
+
+/// Asks for the cache lines of `bytes` bytes from `p` on.
+#[inline(always)]
+pub fn fetch(p: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..bytes).step_by(64) {
+        // SAFETY: a hint, which never faults; SSE is part of the target.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.wrapping_add(at).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (p, bytes);
+}
+
 /// Orders earlier [`stream_copy`]s of this thread before its later stores.
 #[inline]
 pub fn stream_fence() {

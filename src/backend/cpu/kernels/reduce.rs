@@ -7,7 +7,7 @@ use super::drive::{Map, NONE, ONE, TILE, give, pick, take};
 use super::general::{max_f64, min_f64};
 use super::simd::{Plain, Simd};
 use super::single;
-use super::{Isa, TileFn};
+use super::{First, Isa, TileFn};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 use crate::base::{DType, Scalar};
@@ -476,4 +476,27 @@ pub(super) fn accumulate_squares_for(isa: Isa) -> TileFn {
         s.mad(d, d, acc)
     });
     pick_f32::<K, ONE>(isa)
+}
+
+/// As [`accumulate_for`] with Sum, of a step on `a` and `b`, or its negation: a sum less x is the sum plus -x, bit for bit. F32.
+pub(super) fn accumulate_of_for(isa: Isa, first: First, negated: bool) -> Option<TileFn> {
+    macro_rules! of {
+        (|$s:ident, $acc:ident, $x:ident, $y:ident| $e:expr) => {{
+            map_step!(|$s, $acc, $x, $y| $e);
+            Some(pick_f32::<K, TILE>(isa))
+        }};
+    }
+    match (first, negated) {
+        (First::Add, false) => of!(|s, acc, x, y| s.add(acc, s.add(x, y))),
+        (First::Add, true) => of!(|s, acc, x, y| s.sub(acc, s.add(x, y))),
+        (First::Sub, false) => of!(|s, acc, x, y| s.add(acc, s.sub(x, y))),
+        (First::Sub, true) => of!(|s, acc, x, y| s.sub(acc, s.sub(x, y))),
+        (First::Mul, _) => None,
+    }
+}
+
+/// As [`accumulate_for`] with Sum, of `-a`; F32.
+pub(super) fn accumulate_neg_for(isa: Isa) -> TileFn {
+    map_step!(|s, acc, x, _| s.sub(acc, x));
+    pick_f32::<K, NONE>(isa)
 }

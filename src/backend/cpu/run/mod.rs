@@ -3,17 +3,19 @@
 //! A task's memory is one block of its thread's scratch: offsets of the lines, pointer tables, scalars, results, accumulators, registers and row
 //! scratch. Nothing is allocated or looked up while tiles run.
 
+mod lean;
 mod rows;
 mod stage;
 mod task;
 
+pub use lean::Lean;
 pub use task::Task;
 
 use super::kernels::arg::{ArgState, arg_extreme, arg_lanes};
 use super::kernels::reduce::{ACC_LANES, Reduction, RowsFn, identity, rows};
 use super::kernels::{Scalars, TileFn, TileOp, lookup, moves, philox};
 use super::nest::{Mode, Nest, Stage, internal, product};
-use super::program::{Instr, NONE, Program, Slot, WalkKind};
+use super::program::{Instr, NONE, Program, Sink, Slot, WalkKind};
 use crate::base::{DType, Result, Scalar};
 use crate::trace::Binary;
 use smallvec::SmallVec;
@@ -23,10 +25,10 @@ use std::cell::RefCell;
 const LEVEL: usize = 4096;
 /// Longest piece of a row with its own partial result; these are folded pairwise. Fixed, so that the tree depends on the shape only.
 pub const PIECE: usize = 65_536;
-/// Longest tile along a row, and bytes its registers and the parts of buffers beside them may take: half of a small L1.
+/// Longest tile along a row, and bytes its registers and the parts of buffers beside them may take: two thirds of a small L1.
 const ROW_TILE: usize = 1024;
 /// See [`ROW_TILE`].
-const ROW_BYTES: usize = 16_384;
+const ROW_BYTES: usize = 20_480;
 /// From so many instructions on tiles are as long as registers of [`LONG_REGS`] bytes allow.
 const LONG: usize = 64;
 /// See [`LONG`].
@@ -38,6 +40,9 @@ const COLUMN_LEVEL: usize = 64;
 pub const STAGE_ROWS: usize = 64;
 /// See [`STAGE_ROWS`].
 pub const STAGE_LANES: usize = 256;
+
+/// Bytes to ask for of a run that begins anywhere in memory: from there on the processor notices by itself.
+pub const FETCH: usize = 1024;
 
 /// What a program needs of the reduction kernels, found once.
 #[derive(Clone, Copy)]
@@ -63,6 +68,7 @@ struct Layout {
     regs: SmallVec<[usize; 4]>,
     accs: SmallVec<[usize; 4]>,
     results: usize,
+    row_results: usize,
     partials: usize,
     scratch: SmallVec<[usize; 2]>,
     stages: SmallVec<[usize; 2]>,
@@ -93,6 +99,8 @@ pub struct Bound {
     moving: Vec<SmallVec<[(u16, Slot, usize); 2]>>,
     /// Per program: how its sinks take several rows at once, where the pass does nothing but that.
     plain: Vec<SmallVec<[PlainSink; 1]>>,
+    /// How several rows go through the passes together, where they can.
+    pub lean: Option<Lean>,
 }
 
 /// A reduction of a buffer as it is, down columns.
@@ -157,6 +165,10 @@ impl Bound {
             _ => 128,
         };
         tile = tile.min(vec_total.max(1).next_multiple_of(ACC_LANES));
+        if nest.mode == Mode::Row {
+            // As many tiles as needed, all about as long.
+            tile = vec_total.max(1).div_ceil(vec_total.max(1).div_ceil(tile)).next_multiple_of(ACC_LANES);
+        }
         let mut sinks = Vec::new();
         for p in programs.iter() {
             let mut list: SmallVec<[SinkFns; 2]> = SmallVec::new();
@@ -214,7 +226,9 @@ impl Bound {
             layout: Layout::default(),
             results,
             streams,
+            lean: None,
         };
+        b.lean = Lean::new(&b);
         b.lay_out(row);
         Ok(b)
     }
@@ -237,9 +251,11 @@ impl Bound {
             l.accs.push(take(p.sinks.len() * lanes * ACC_BYTES));
         }
         l.results = take(self.results * self.result_stride());
+        let rows = self.lean.as_ref().map_or(1, |l| l.rows);
+        l.row_results = take(self.lean.as_ref().map_or(0, |l| self.results * l.rows * 8));
         l.partials = take(self.vec_total.div_ceil(PIECE).max(1) * 8);
         for s in &self.scratch_sizes {
-            let lanes = if self.nest.mode == Mode::Column { self.tile } else { 1 };
+            let lanes = if self.nest.mode == Mode::Column { self.tile } else { rows };
             l.scratch.push(take(row * lanes * s));
         }
         for s in &self.nest.stages {

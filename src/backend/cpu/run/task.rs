@@ -327,6 +327,37 @@ impl<'a> Task<'a> {
         }
     }
 
+    /// Point mode: runs the only pass, which copies the vector of each point from elsewhere, for `count` points from the current one on. The
+    /// places of several points are found, and fetched, before anything is copied.
+    ///
+    /// # Safety
+    /// The points are inside the kernel's domain; `dst` and `src` are the slots of `Program::copy`.
+    pub unsafe fn copies(&mut self, (dst, src): (u16, u16), count: usize) {
+        const AHEAD: usize = 8;
+        let p = &self.b.programs[0];
+        let size = p.accesses.iter().find(|a| a.slot == dst).map_or(0, |a| a.size as usize);
+        let bytes = self.b.vec_total * size;
+        let mut places = [(std::ptr::null_mut(), std::ptr::null_mut()); AHEAD];
+        let mut done = 0;
+        while done < count {
+            let n = AHEAD.min(count - done);
+            for x in &mut places[..n] {
+                // SAFETY: as promised.
+                unsafe { self.enter(0) };
+                *x = (self.earlier(0, dst, 0), self.earlier(0, src, 0));
+                moves::fetch(x.1, bytes.min(FETCH));
+                done += 1;
+                if done < count {
+                    self.step();
+                }
+            }
+            for x in &places[..n] {
+                // SAFETY: the vector is contiguous in both buffers, and these do not overlap.
+                unsafe { moves::copy(x.0, x.1, bytes) };
+            }
+        }
+    }
+
     /// To be called when the task has written all it writes.
     pub fn finish(&mut self) {
         if self.b.streams {

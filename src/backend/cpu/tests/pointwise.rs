@@ -237,7 +237,7 @@ fn quotients_and_remainders() {
 #[test]
 fn gathers() {
     // Rows at computed positions; rows long (a stream with a computed offset) and short (an index tile).
-    for (rows, picks, cols) in [(50, 40, 800), (50, 300, 3), (7, 200, 1), (1, 1, 1)] {
+    for (rows, picks, cols) in [(50, 40, 800), (50, 1000, 130), (50, 300, 3), (7, 200, 1), (1, 1, 1)] {
         for d in ["i64", "i32"] {
             let mut t = Text::new(
                 "pointwise",

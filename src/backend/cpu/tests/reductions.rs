@@ -177,6 +177,51 @@ fn layer_norms() {
     }
 }
 
+/// Rows over two outer axes that are no single one: a row's weights depend on the first, a shift on the second. Sums of a difference, of a
+/// negation and of a negated sum, row scratch, and a result per row.
+fn weighted_rows(a: usize, b: usize, c: usize) -> Kernel {
+    let n = a * b * c;
+    let mut t = Text::new(
+        "row_reduction",
+        &[(a, false), (b, false), (c, true)],
+        &format!("a0: read f32[{n}], a1: read f32[{}], a2: read f32[{b}], a3: write f32[{n}], a4: write f32[{}]", a * c, a * b),
+        "scratch f32",
+    );
+    let (i, w) = (t.ix(&[(b * c) as i64, c as i64, 1], 0), t.ix(&[c as i64, 0, 1], 0));
+    let (m, r) = (t.ix(&[0, 1, 0], 0), t.ix(&[b as i64, 1, 0], 0));
+    let x = t.e("f32", &format!("load a0[{i}]"));
+    let w = t.e("f32", &format!("load a1[{w}]"));
+    let m = t.e("f32", &format!("load a2[{m}]"));
+    let d = t.e("f32", &format!("sub {x}, {w}"));
+    let s = t.e("f32", "reduced r0.0");
+    let k = t.e("f32", &format!("const {:?}", (1.0 / c as f32) as f64));
+    let s = t.e("f32", &format!("mul {s}, {k}"));
+    let s = t.e("f32", &format!("add {s}, {m}"));
+    let y = t.e("f32", &format!("mul {x}, {s}"));
+    let p = t.e("f32", &format!("add {w}, {x}"));
+    let p = t.e("f32", &format!("neg {p}"));
+    let q = t.e("f32", &format!("exp {w}"));
+    let q = t.e("f32", &format!("neg {q}"));
+    let z = t.e("f32", "reduced r1.0");
+    let v = t.e("f32", "reduced r1.1");
+    let h = t.e("f32", "scratch s0");
+    let u = t.e("f32", &format!("sub {z}, {v}"));
+    let o = t.e("f32", &format!("mul {u}, {k}"));
+    let o = t.e("f32", &format!("add {h}, {o}"));
+    t.pass(true, &[format!("r0.0: f32 = sum {d}")]);
+    t.pass(true, &[format!("r1.0: f32 = sum {p}"), format!("r1.1: f32 = sum {q}"), format!("s0 = {y}")]);
+    t.pass(true, &[format!("a3[{i}] = {o}")]);
+    t.pass(false, &[format!("a4[{r}] = {u}")]);
+    t.build()
+}
+
+#[test]
+fn several_rows_at_once() {
+    for (a, b, c) in [(3, 7, 40), (2, 33, 63), (5, 1, 300), (1, 5, 64), (4, 19, 1030), (2, 3, 4096), (2, 3, 4097), (50, 40, 33)] {
+        check(&weighted_rows(a, b, c), &[]);
+    }
+}
+
 #[test]
 fn rows_of_several_axes_and_empty_rows() {
     // Sum over axes 0 and 2 of [a, b, c], and the position of the largest.

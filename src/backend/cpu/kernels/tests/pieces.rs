@@ -256,6 +256,27 @@ fn moves_move() {
 }
 
 #[test]
+fn fills_past_the_caches() {
+    for size in [1usize, 2, 4, 8] {
+        for (start, n) in [(0, 0), (0, 1), (3, 5), (0, 128), (7, 200), (1, 61), (5, 64)] {
+            let value = 0x0807_0605_0403_0201u64;
+            let mut d = [0u64; 300];
+            let room = start * size..(start + n) * size;
+            // SAFETY: room for 300 elements of any size.
+            let b = unsafe {
+                moves::stream_fill(d.as_mut_ptr().cast::<u8>().add(room.start), (&raw const value).cast(), n, size);
+                moves::stream_fence();
+                std::slice::from_raw_parts(d.as_ptr().cast::<u8>(), 2400)
+            };
+            for (i, &x) in b.iter().enumerate() {
+                let want = if room.contains(&i) { (i % size) as u8 + 1 } else { 0 };
+                assert_eq!(x, want, "byte {i} of {n} elements of {size} bytes from {start}");
+            }
+        }
+    }
+}
+
+#[test]
 fn sequences() {
     for n in [1, 16, 37] {
         for dtype in [DType::I64, DType::I32, DType::U32, DType::U8] {

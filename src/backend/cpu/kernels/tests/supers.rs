@@ -173,6 +173,36 @@ fn squares() {
 }
 
 #[test]
+fn sums_of_steps() {
+    let mut rng = Rng(15);
+    for isa in isas() {
+        let plain = lookup_for(isa, TileOp::Accumulate(Reduction::Sum, F32), Scalars::NONE).unwrap();
+        let (x, y) = (numbers(&mut rng), numbers(&mut rng));
+        for n in [1, 5, 63, 64, 65, 128, N] {
+            let step = |f| first(isa, f, &x, &y, n);
+            let cases = [
+                (TileOp::AccumulateOf(First::Add, false), step(First::Add), 1.0),
+                (TileOp::AccumulateOf(First::Add, true), step(First::Add), -1.0),
+                (TileOp::AccumulateOf(First::Sub, false), step(First::Sub), 1.0),
+                (TileOp::AccumulateOf(First::Sub, true), step(First::Sub), -1.0),
+                (TileOp::AccumulateNeg, x.to_vec(), -1.0),
+            ];
+            for (op, values, sign) in cases {
+                let values: Vec<f32> = values.iter().map(|v| sign * v).collect();
+                let (mut got, mut want) = ([0f32; 64], [0f32; 64]);
+                let null = std::ptr::null();
+                // SAFETY: accumulators have 64 elements, tiles n.
+                unsafe {
+                    lookup_for(isa, op, Scalars::NONE).unwrap()(got.as_mut_ptr().cast(), x.as_ptr().cast(), y.as_ptr().cast(), null, n);
+                    plain(want.as_mut_ptr().cast(), values.as_ptr().cast(), null, null, n);
+                }
+                assert!(got.iter().zip(want).all(|(&g, w)| same(g, w)), "{op:?} of {n} elements on {isa:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn rows_are_added_in_order() {
     let mut rng = Rng(14);
     for isa in isas() {
