@@ -197,7 +197,7 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
         let imported = if found.is_some() { None } else { Some(import::import(&owner, &walk, Through::Unevaluated, roots.iter())?) };
         let claimed: Vec<NodeRef> = if donated.is_empty() { Vec::new() } else { donate::leaves(&owner, &walk, &donated) };
         drop(walk);
-        graph::set_claims(&mut owner, claimed.iter(), graph::Claim::Taken);
+        graph::set_claims(&mut owner, &claimed, graph::Claim::Taken);
         (Request { roots: roots.clone(), keyed, hash, device, donated }, Claimed(claimed), found, imported)
     };
     let plan = match (found, imported) {
@@ -257,7 +257,7 @@ impl Claimed {
     fn settle(&mut self, claim: graph::Claim) {
         let leaves = std::mem::take(&mut self.0);
         if !leaves.is_empty() {
-            graph::set_claims(&mut graph::owner(), leaves.iter(), claim);
+            graph::set_claims(&mut graph::owner(), &leaves, claim);
         }
     }
 }
