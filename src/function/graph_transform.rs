@@ -4,6 +4,7 @@ use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Shape, Site};
 use crate::tensor::Tensor;
 use crate::trace::graph::{self, Bundle, Input, Inputs, Node, NodeRef, Recipe, Through};
+use crate::trace::interp::HostTensor;
 use crate::trace::{Op, Trace, ValueId, import};
 use crate::transform;
 use smallvec::SmallVec;
@@ -149,6 +150,20 @@ impl Captured {
 
 fn address(n: &NodeRef) -> *const Node {
     &**n
+}
+
+/// Records a whole trace as a user's program would be, on tensors of these inputs: for tests and tools that start from a trace.
+///
+/// # Errors
+/// `Memory` if the inputs do not fit.
+#[track_caller]
+pub fn record_trace(t: &Trace, inputs: &[HostTensor], params: &[Scalar]) -> Result<Vec<Tensor>> {
+    let mut known: Vec<Option<Known>> = vec![None; t.insts.len()];
+    for (h, v) in inputs.iter().zip(&t.inputs) {
+        known[v.index()] = Some(Known::Node(Tensor::from_bytes(&h.to_bytes(), h.dtype, h.shape.clone())?.0));
+    }
+    let mut c = Captured { trace: t.clone(), known, params: params.to_vec() };
+    Ok(c.record(&t.outputs, Location::caller()))
 }
 
 /// A node made from operands, outside the reach of the automatic flush.

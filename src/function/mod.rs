@@ -17,6 +17,7 @@ mod vmap;
 
 pub use custom::{Func, checkpoint, custom_jvp, custom_vjp};
 pub use differentiate::{Loss, Pullback, grad, jvp, value_and_grad, vjp};
+pub use graph_transform::record_trace;
 pub use jit::{Jit, Outcome, jit};
 pub use lazuli_derive::Tree;
 pub use tree::Tree;

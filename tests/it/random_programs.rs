@@ -1,8 +1,10 @@
-//! Random programs on the device, fused, fused over their inputs, and unfused twice, against the interpreter; and batched.
+//! Random programs on the device, fused, fused over their inputs, and unfused, each twice, through the recorder and the plan cache, against the interpreter;
+//! and batched.
 //!
 //! `LAZULI_PROGRAMS=N` runs N of them, `LAZULI_SEED=S` starts at another seed.
 
 use lazuli::Shape;
+use lazuli::function::record_trace;
 use lazuli::plan::{How, run_trace};
 use lazuli::trace::generate::random_program;
 use lazuli::trace::interp::HostTensor;
@@ -23,9 +25,9 @@ fn size(seed: u64) -> usize {
 /// What is wrong with a program's runs, if anything.
 fn fault(seed: u64) -> Option<String> {
     let p = random_program(seed, size(seed));
-    for times in [[How::Fused, How::OverInputs], [How::Unfused; 2]] {
+    for times in [&[How::Fused, How::Fused, How::OverInputs][..], &[How::Unfused; 2]] {
         let mut runs = Vec::new();
-        for how in times {
+        for &how in times {
             match catch_unwind(AssertUnwindSafe(|| run_trace(&p.trace, &p.inputs, &p.params, how))) {
                 Ok(Ok(out)) => runs.push(out),
                 Ok(Err(e)) => return Some(format!("{how:?}: {e}\n{}", p.trace)),
@@ -35,9 +37,29 @@ fn fault(seed: u64) -> Option<String> {
         if let Err(e) = p.check(&runs[0]) {
             return Some(format!("{:?}: {e}", times[0]));
         }
-        if !runs[0].iter().zip(&runs[1]).all(|(a, b)| a.same(b)) {
-            return Some(format!("{:?} differs from {:?}\n{}", times[1], times[0], p.trace));
+        for (run, how) in runs.iter().zip(times) {
+            if !runs[0].iter().zip(run).all(|(a, b)| a.same(b)) {
+                return Some(format!("{how:?} differs from {:?}\n{}", times[0], p.trace));
+            }
         }
+    }
+    // Through the recorder and the plan cache: the second time the plan is there.
+    let recorded = || -> lazuli::Result<Vec<HostTensor>> {
+        let outs = record_trace(&p.trace, &p.inputs, &p.params)?;
+        lazuli::eval(&outs)?;
+        outs.iter().map(|t| HostTensor::from_bytes(t.dtype(), t.shape().clone(), &t.to_bytes()?)).collect()
+    };
+    match catch_unwind(AssertUnwindSafe(|| (recorded(), recorded()))) {
+        Ok((Ok(miss), Ok(hit))) => {
+            if let Err(e) = p.check(&miss) {
+                return Some(format!("recorded: {e}"));
+            }
+            if !miss.iter().zip(&hit).all(|(a, b)| a.same(b)) {
+                return Some(format!("a plan that is found differs from one that is made\n{}", p.trace));
+            }
+        }
+        Ok((Err(e), _) | (_, Err(e))) => return Some(format!("recorded: {e}\n{}", p.trace)),
+        Err(_) => return Some(format!("recorded: panicked\n{}", p.trace)),
     }
     None
 }
