@@ -21,7 +21,10 @@ pub mod transform;
 
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
-pub use function::{BatchAxes, Jit, Tree, checkpoint, custom_jvp, custom_vjp, grad, jit, jvp, value_and_grad, vjp, vmap, vmap_with};
+pub use function::{
+    BatchAxes, Jit, Tree, checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, value_and_grad, vjp, vmap,
+    vmap_with,
+};
 pub use plan::{Report, Stats, explain, stats};
 pub use tensor::{
     ConvOptions, CrossEntropyOptions, Device, Generator, Interpolate, NewAxis, Number, Operand, PadMode, PoolOptions, Reduction,
@@ -30,7 +33,9 @@ pub use tensor::{
 
 /// Everything a program usually needs.
 pub mod prelude {
-    pub use crate::function::{checkpoint, custom_jvp, custom_vjp, grad, jit, jvp, value_and_grad, vjp, vmap, vmap_with};
+    pub use crate::function::{
+        checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, value_and_grad, vjp, vmap, vmap_with,
+    };
     pub use crate::nn::Linear;
     pub use crate::optim::Adam;
     pub use crate::safetensors;

@@ -10,6 +10,7 @@
 mod custom;
 mod differentiate;
 pub(crate) mod graph_transform;
+mod jacobian;
 mod jit;
 mod region;
 pub mod tree;
@@ -18,6 +19,7 @@ mod vmap;
 pub use custom::{Func, checkpoint, custom_jvp, custom_vjp};
 pub use differentiate::{Loss, Pullback, grad, jvp, value_and_grad, vjp};
 pub use graph_transform::record_trace;
+pub use jacobian::{hessian, hvp, jacfwd, jacrev};
 pub use jit::{Jit, Outcome, jit};
 pub use lazuli_derive::Tree;
 pub use tree::Tree;

@@ -351,3 +351,19 @@ fn slips_name_the_tensor() {
     manual_seed(5);
     assert_eq!((read(&Tensor::rand([3])), read(&Tensor::rand([3]))), (one, two));
 }
+
+#[test]
+fn jacobians_by_rows_and_by_columns_and_hessians() {
+    let (w, x) = (floats(5, &[3, 4]), floats(6, &[2, 4]));
+    let f = |x: &Tensor| x.matmul(&w.t()).tanh();
+    let (rows, columns) = (jacrev(f, &x), jacfwd(f, &x));
+    assert_eq!((rows.shape().to_vec(), columns.shape().to_vec()), (vec![2, 3, 2, 4], vec![2, 3, 2, 4]));
+    near(&rows, &read(&columns), 1e-6);
+    // A row of x has no part in the results of the other.
+    assert!(read(&rows.select(0, 0).select(1, 1)).iter().all(|v| *v == 0.0));
+    let loss = |x: &Tensor| f(x).square().sum(..);
+    let h = hessian(loss, &x).reshape([8, 8]);
+    near(&h, &read(&h.t()), 1e-5);
+    let v = floats(7, &[2, 4]);
+    near(&hvp(loss, &x, &v).reshape([8]), &read(&h.matmul(&v.reshape([8]))), 1e-5);
+}
