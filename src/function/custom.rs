@@ -54,22 +54,7 @@ fn poisoned(leaves: &[Tensor]) -> Option<Tensor> {
 /// ```
 pub fn checkpoint<'f, T: Tree, O: Tree>(f: impl Fn(&T) -> O + Send + Sync + 'f) -> Func<'f, T, O> {
     Func(Box::new(move |x: &T| {
-        let args = tree::leaves(x);
-        let inputs = placeholders(&args);
-        let y = record::in_transform(|| f(&x.map(&mut Next(inputs.iter().cloned()))));
-        let outs = tree::leaves(&y);
-        if let Some(p) = poisoned(&args).or_else(|| poisoned(&outs)) {
-            return y.map(&mut Next(std::iter::repeat(p)));
-        }
-        match region::close(&inputs, &outs) {
-            Ok(Body { trace, captured }) => {
-                let mut operands = nodes(&args);
-                operands.extend(captured);
-                let region = Region { kind: RegionKind::Checkpoint, body: Arc::new(trace) };
-                y.map(&mut Next(region::record(region, operands).into_iter()))
-            }
-            Err(e) => y.map(&mut Next(std::iter::repeat(Tensor::poisoned(e)))),
-        }
+        as_region(x, &f, |c| Ok((Region { kind: RegionKind::Checkpoint, body: Arc::new(c.body.trace) }, c.body.captured)))
     }))
 }
 
@@ -90,45 +75,19 @@ pub fn custom_vjp<'f, T: Tree, O: Tree>(
     backward: impl Fn(&T, &O, &O) -> T + Send + Sync + 'f,
 ) -> Func<'f, T, O> {
     Func(Box::new(move |x: &T| {
-        let args = tree::leaves(x);
-        let inputs = placeholders(&args);
-        let y = record::in_transform(|| forward(&x.map(&mut Next(inputs.iter().cloned()))));
-        let outs = tree::leaves(&y);
-        if let Some(p) = poisoned(&args).or_else(|| poisoned(&outs)) {
-            return y.map(&mut Next(std::iter::repeat(p)));
-        }
-        let rule = || -> Result<Vec<Tensor>> {
-            let forward = region::close(&inputs, &outs)?;
+        as_region(x, &forward, |Call { y, args, outs, body: forward }| {
             let (xs, ys, dys) = (placeholders(&args), placeholders(&outs), placeholders(&outs));
-            let dx = record::in_transform(|| {
-                backward(
-                    &x.map(&mut Next(xs.iter().cloned())),
-                    &y.map(&mut Next(ys.iter().cloned())),
-                    &y.map(&mut Next(dys.iter().cloned())),
-                )
-            });
-            let dxs = tree::leaves(&dx);
-            if let Some(p) = poisoned(&dxs).and_then(|p| p.0.poison().cloned()) {
-                return Err(p);
-            }
-            same_types("custom_vjp: the backward closure's results", &dxs, &args)?;
-            let rule = region::close(&[&xs[..], &ys, &dys].concat(), &dxs)?;
+            let dx = record::in_transform(|| backward(&filled(x, &xs), &filled(y, &ys), &filled(y, &dys)));
+            let rule = rule_body("custom_vjp: the backward closure's results", &[&xs[..], &ys, &dys].concat(), &tree::leaves(&dx), &args)?;
             // Operands: arguments, what forward captured, what backward captured; the rule wants them all, then outputs and cotangents.
             let (n, m, k) = (args.len(), forward.captured.len(), rule.captured.len());
-            let (body, rule_trace) = (with_extra_inputs(&forward.trace, &rule, n + outs.len() * 2), {
-                let total = n + m + k;
-                let order: Vec<usize> = (0..n).chain((0..outs.len() * 2).map(|i| total + i)).chain((0..k).map(|i| n + m + i)).collect();
-                adapt(&rule.trace, &order, &types_of(&forward.trace, &rule.trace, n, outs.len()), &args, m + k)
-            });
-            let mut operands = nodes(&args);
-            operands.extend(forward.captured);
-            operands.extend(rule.captured);
-            Ok(region::record(Region { kind: RegionKind::CustomVjp(Arc::new(rule_trace)), body: Arc::new(body) }, operands))
-        };
-        match rule() {
-            Ok(new) => y.map(&mut Next(new.into_iter())),
-            Err(e) => y.map(&mut Next(std::iter::repeat(Tensor::poisoned(e)))),
-        }
+            let total = n + m + k;
+            let order: Vec<usize> = (0..n).chain((0..outs.len() * 2).map(|i| total + i)).chain((0..k).map(|i| n + m + i)).collect();
+            let body = with_extra_inputs(&forward.trace, &rule, n + outs.len() * 2);
+            let rule_trace = adapt(&rule.trace, &order, &types_of(&forward.trace, &rule.trace, n, outs.len()), &args, m + k);
+            let captured = forward.captured.into_iter().chain(rule.captured).collect();
+            Ok((Region { kind: RegionKind::CustomVjp(Arc::new(rule_trace)), body: Arc::new(body) }, captured))
+        })
     }))
 }
 
@@ -139,23 +98,10 @@ pub fn custom_jvp<'f, T: Tree, O: Tree>(
     tangent: impl Fn(&T, &T) -> O + Send + Sync + 'f,
 ) -> Func<'f, T, O> {
     Func(Box::new(move |x: &T| {
-        let args = tree::leaves(x);
-        let inputs = placeholders(&args);
-        let y = record::in_transform(|| forward(&x.map(&mut Next(inputs.iter().cloned()))));
-        let outs = tree::leaves(&y);
-        if let Some(p) = poisoned(&args).or_else(|| poisoned(&outs)) {
-            return y.map(&mut Next(std::iter::repeat(p)));
-        }
-        let rule = || -> Result<Vec<Tensor>> {
-            let forward = region::close(&inputs, &outs)?;
+        as_region(x, &forward, |Call { args, outs, body: forward, .. }| {
             let (xs, dxs) = (placeholders(&args), placeholders(&args));
-            let dy = record::in_transform(|| tangent(&x.map(&mut Next(xs.iter().cloned())), &x.map(&mut Next(dxs.iter().cloned()))));
-            let dys = tree::leaves(&dy);
-            if let Some(p) = poisoned(&dys).and_then(|p| p.0.poison().cloned()) {
-                return Err(p);
-            }
-            same_types("custom_jvp: the tangent closure's results", &dys, &outs)?;
-            let rule = region::close(&[&xs[..], &dxs].concat(), &dys)?;
+            let dy = record::in_transform(|| tangent(&filled(x, &xs), &filled(x, &dxs)));
+            let rule = rule_body("custom_jvp: the tangent closure's results", &[&xs[..], &dxs].concat(), &tree::leaves(&dy), &outs)?;
             // The rule takes all operands, then all their tangents (those of captured values are not looked at).
             let (n, m, k) = (args.len(), forward.captured.len(), rule.captured.len());
             let total = n + m + k;
@@ -170,16 +116,56 @@ pub fn custom_jvp<'f, T: Tree, O: Tree>(
             }
             let map: Vec<ValueId> = (0..n).chain((0..n).map(|i| total + i)).chain((0..k).map(|i| n + m + i)).map(|i| all[i]).collect();
             t.outputs = t.inline(&rule.trace, &map);
-            let mut operands = nodes(&args);
-            operands.extend(forward.captured);
-            operands.extend(rule.captured);
-            Ok(region::record(Region { kind: RegionKind::CustomJvp(Arc::new(t)), body: Arc::new(body) }, operands))
-        };
-        match rule() {
-            Ok(new) => y.map(&mut Next(new.into_iter())),
-            Err(e) => y.map(&mut Next(std::iter::repeat(Tensor::poisoned(e)))),
-        }
+            let captured = forward.captured.into_iter().chain(rule.captured).collect();
+            Ok((Region { kind: RegionKind::CustomJvp(Arc::new(t)), body: Arc::new(body) }, captured))
+        })
     }))
+}
+
+/// A closure recorded on stand-ins for the tensors of its argument.
+struct Call<'a, O> {
+    /// Its result on the stand-ins.
+    y: &'a O,
+    /// The tensors of the argument.
+    args: Vec<Tensor>,
+    /// The tensors of `y`.
+    outs: Vec<Tensor>,
+    /// What was recorded, and what it took from outside.
+    body: Body,
+}
+
+/// Records `f` on stand-ins for the tensors of `x` and puts the region that `make` forms of it in place; `make` also says what the region
+/// takes besides the argument.
+fn as_region<T: Tree, O: Tree>(x: &T, f: &impl Fn(&T) -> O, make: impl FnOnce(Call<'_, O>) -> Result<(Region, Inputs)>) -> O {
+    let args = tree::leaves(x);
+    let inputs = placeholders(&args);
+    let y = record::in_transform(|| f(&filled(x, &inputs)));
+    let outs = tree::leaves(&y);
+    if let Some(p) = poisoned(&args).or_else(|| poisoned(&outs)) {
+        return y.map(&mut Next(std::iter::repeat(p)));
+    }
+    let mut operands = nodes(&args);
+    match region::close(&inputs, &outs).and_then(|body| make(Call { y: &y, args, outs, body })) {
+        Ok((region, captured)) => {
+            operands.extend(captured);
+            y.map(&mut Next(region::record(region, operands).into_iter()))
+        }
+        Err(e) => y.map(&mut Next(std::iter::repeat(Tensor::poisoned(e)))),
+    }
+}
+
+/// The tree with other tensors.
+fn filled<T: Tree>(tree: &T, tensors: &[Tensor]) -> T {
+    tree.map(&mut Next(tensors.iter().cloned()))
+}
+
+/// What a user's rule recorded from `inputs` to `results`, which must be of the types of `want`.
+fn rule_body(what: &str, inputs: &[Tensor], results: &[Tensor], want: &[Tensor]) -> Result<Body> {
+    if let Some(e) = poisoned(results).and_then(|p| p.0.poison().cloned()) {
+        return Err(e);
+    }
+    same_types(what, results, want)?;
+    region::close(inputs, results)
 }
 
 fn same_types(what: &str, got: &[Tensor], want: &[Tensor]) -> Result<()> {

@@ -189,6 +189,8 @@ struct Recording<R> {
     shapes: Vec<Shape>,
     /// Counters that a call draws from the default generator.
     draws: u64,
+    /// Stands for the generator's state where nothing is drawn.
+    zero: Value,
     /// Plans by which arguments they overwrite.
     plans: Mutex<Vec<(Vec<bool>, Arc<plan::Plan>)>>,
 }
@@ -242,7 +244,17 @@ impl<R: Tree> Recording<R> {
         // The recorded graph is let go.
         let bare = outputs.iter().map(|t| Tensor::placeholder(t.dtype(), t.shape().clone(), device)).collect::<Vec<_>>();
         let result = result.map(&mut Next(bare.into_iter()));
-        Ok(Recording { key: kind.key.clone(), trace: body.trace, captured, device, result, shapes, draws, plans: Mutex::new(Vec::new()) })
+        Ok(Recording {
+            key: kind.key.clone(),
+            trace: body.trace,
+            captured,
+            device,
+            result,
+            shapes,
+            draws,
+            zero: scalar_value(0, device)?,
+            plans: Mutex::new(Vec::new()),
+        })
     }
 
     fn run(&self, kind: Kind) -> Result<R> {
@@ -262,9 +274,11 @@ impl<R: Tree> Recording<R> {
         donated.resize(self.trace.inputs.len(), false);
         let plan = self.plan(donated)?;
         let mut leaves: Vec<Arc<dyn Storage>> = values.into_iter().map(|v| v.storage).collect();
-        let (key, counter) = if self.draws > 0 { crate::tensor::reserve_draws(self.draws) } else { (0, 0) };
-        for x in [key, counter] {
-            leaves.push(scalar_value(x, self.device)?.storage);
+        if self.draws > 0 {
+            let (key, counter) = crate::tensor::reserve_draws(self.draws);
+            leaves.extend([scalar_value(key, self.device)?.storage, scalar_value(counter, self.device)?.storage]);
+        } else {
+            leaves.extend([self.zero.storage.clone(), self.zero.storage.clone()]);
         }
         leaves.extend(self.captured.iter().map(|v| v.storage.clone()));
         let site = Location::caller();

@@ -2,32 +2,9 @@
 //!
 //! Bounds become an interval of lanes per segment: nothing is tested per element.
 
-use super::kernels::moves;
+use super::kernels::moves::{self, by_size};
 use super::nest::Walk;
 use smallvec::SmallVec;
-
-macro_rules! by_size {
-    ($size:expr, |$t:ident| $body:expr) => {
-        match $size {
-            1 => {
-                type $t = u8;
-                $body
-            }
-            2 => {
-                type $t = u16;
-                $body
-            }
-            4 => {
-                type $t = u32;
-                $body
-            }
-            _ => {
-                type $t = u64;
-                $body
-            }
-        }
-    };
-}
 
 /// A stretch of lanes along the innermost axis of a walk.
 struct Segment<'a> {
@@ -192,7 +169,7 @@ pub unsafe fn load(
     size: usize,
 ) -> *mut u8 {
     if is_short(w) {
-        by_size!(size, |T| {
+        by_size!(size, T => {
             let (base, reg) = (base.cast::<T>(), reg.cast::<T>());
             // SAFETY: as promised; a lane is below n.
             unsafe { short(w, cur, dynamic, v, n, |l, o| *reg.add(l) = *base.wrapping_offset(o)) }
@@ -272,7 +249,7 @@ pub unsafe fn in_bounds(w: &Walk, cur: *const i64, v: usize, n: usize, reg: *mut
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn store(w: &Walk, cur: *const i64, dynamic: i64, base: *mut u8, v: usize, n: usize, src: *const u8, size: usize) {
     if is_short(w) {
-        by_size!(size, |T| {
+        by_size!(size, T => {
             let (base, src) = (base.cast::<T>(), src.cast::<T>());
             // SAFETY: as promised; a lane is below n.
             unsafe { short(w, cur, dynamic, v, n, |l, o| *base.wrapping_offset(o) = *src.add(l)) }
@@ -298,7 +275,7 @@ pub unsafe fn store(w: &Walk, cur: *const i64, dynamic: i64, base: *mut u8, v: u
 /// # Safety
 /// Where the mask holds, indices are inside the buffer.
 pub unsafe fn gather_masked(dst: *mut u8, base: *const u8, index: *const i64, mask: *const u8, fill: *const u8, n: usize, size: usize) {
-    by_size!(size, |T| {
+    by_size!(size, T => {
         for i in 0..n {
             // SAFETY: as promised.
             unsafe {
@@ -314,7 +291,7 @@ pub unsafe fn gather_masked(dst: *mut u8, base: *const u8, index: *const i64, ma
 /// # Safety
 /// Indices are inside the buffer.
 pub unsafe fn scatter(base: *mut u8, index: *const i64, src: *const u8, n: usize, size: usize) {
-    by_size!(size, |T| {
+    by_size!(size, T => {
         for i in 0..n {
             // SAFETY: as promised.
             unsafe { *base.cast::<T>().offset(*index.add(i) as isize) = *src.cast::<T>().add(i) };

@@ -28,6 +28,7 @@ macro_rules! by_size {
         }
     };
 }
+pub(in crate::backend::cpu) use by_size;
 
 /// Copies `bytes` bytes.
 ///
