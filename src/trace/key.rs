@@ -74,7 +74,7 @@ fn rare_tag(op: &Op) -> u64 {
         Op::Region(r) => (
             25,
             match r.kind {
-                RegionKind::Checkpoint => 0,
+                RegionKind::Checkpoint(saved) => u64::from(saved) << 8,
                 RegionKind::CustomJvp(_) => 1,
                 RegionKind::CustomVjp(_) => 2,
             },
@@ -123,7 +123,7 @@ fn rare_attributes(out: &mut Vec<u64>, op: &Op) {
         Op::Region(r) => {
             trace_words(out, &r.body);
             match &r.kind {
-                RegionKind::Checkpoint => {}
+                RegionKind::Checkpoint(_) => {}
                 RegionKind::CustomJvp(t) | RegionKind::CustomVjp(t) => trace_words(out, t),
             }
         }

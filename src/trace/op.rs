@@ -145,8 +145,8 @@ pub struct Region {
 /// What a region means to the transforms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RegionKind {
-    /// Reverse mode recomputes the body instead of keeping its interior.
-    Checkpoint,
+    /// Reverse mode recomputes the body instead of keeping its interior, but for its last outputs, so many, which are kept.
+    Checkpoint(u32),
     /// Forward rule: inputs are the operands, then their tangents; outputs are the tangents of the body's outputs.
     CustomJvp(Arc<Trace>),
     /// Reverse rule: inputs are the operands, the outputs, then the outputs' cotangents; outputs are the operands' cotangents.
@@ -157,7 +157,7 @@ impl RegionKind {
     /// The name in the text form.
     pub const fn name(&self) -> &'static str {
         match self {
-            RegionKind::Checkpoint => "checkpoint",
+            RegionKind::Checkpoint(_) => "checkpoint",
             RegionKind::CustomJvp(_) => "custom_jvp",
             RegionKind::CustomVjp(_) => "custom_vjp",
         }

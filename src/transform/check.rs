@@ -147,7 +147,7 @@ fn widen(t: &Trace) -> Trace {
         }
         if let Op::Region(r) = &inst.op {
             let kind = match &r.kind {
-                RegionKind::Checkpoint => RegionKind::Checkpoint,
+                &RegionKind::Checkpoint(saved) => RegionKind::Checkpoint(saved),
                 RegionKind::CustomJvp(rule) => RegionKind::CustomJvp(wide(rule)),
                 RegionKind::CustomVjp(rule) => RegionKind::CustomVjp(wide(rule)),
             };

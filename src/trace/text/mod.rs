@@ -17,7 +17,7 @@
 //!
 //! One instruction a line: name, op, the op's attributes, operands, type. Printing names values by position; when reading, a name
 //! is any word after `%`, given once before it is used. `//` starts a comment. `{:#}` adds the user's line to each instruction
-//! as a comment. A custom rule follows its body: `} rule {`.
+//! as a comment. A custom rule follows its body: `} rule {`. A checkpoint that keeps its last n outputs is a `region checkpoint saved=n`.
 
 mod parse;
 #[cfg(test)]
@@ -89,7 +89,10 @@ fn instruction(inst: &Inst, f: &mut Formatter<'_>, depth: usize) -> fmt::Result 
         Op::Cumulative { kind, axis, reverse } => {
             write!(f, " {} axis={axis}{}", kind.name(), if *reverse { " reverse" } else { "" })?;
         }
-        Op::Region(r) => write!(f, " {}", r.kind.name())?,
+        Op::Region(r) => match r.kind {
+            RegionKind::Checkpoint(saved) if saved > 0 => write!(f, " checkpoint saved={saved}")?,
+            _ => write!(f, " {}", r.kind.name())?,
+        },
         Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast => {}
         Op::Reshape | Op::Broadcast | Op::Dot | Op::Random => {}
     }

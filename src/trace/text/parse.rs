@@ -235,6 +235,7 @@ impl<'a> Parser<'a> {
         // A scalar is read in the light of the type, which comes last.
         let mut literal = None;
         let mut region_kind = None;
+        let mut saved = 0;
         let mut op = match op_name {
             "input" => Op::Input(self.number("a number")?),
             "param" => Op::Param(self.number("a number")?),
@@ -290,6 +291,9 @@ impl<'a> Parser<'a> {
             }
             "region" => {
                 region_kind = Some(self.word("a kind of region")?);
+                if region_kind == Some("checkpoint") && self.peek() == Token::Word("saved") {
+                    saved = self.named("saved")?;
+                }
                 // Replaced once its traces are read.
                 Op::Select
             }
@@ -305,7 +309,7 @@ impl<'a> Parser<'a> {
             args.push(self.value(names)?);
         }
         if let Some(kind) = region_kind {
-            op = Op::Region(Arc::new(self.region(kind, depth)?));
+            op = Op::Region(Arc::new(self.region(kind, saved, depth)?));
         }
         self.symbol(':')?;
         let w = self.word("a dtype")?;
@@ -346,10 +350,10 @@ impl<'a> Parser<'a> {
         Ok(ConvSpec { stride, lo, hi, lhs_dilation, rhs_dilation, groups: self.named("groups")? })
     }
 
-    fn region(&mut self, kind: &str, depth: usize) -> Result<Region> {
+    fn region(&mut self, kind: &str, saved: u32, depth: usize) -> Result<Region> {
         let body = self.braces(depth)?;
         let kind = match kind {
-            "checkpoint" => RegionKind::Checkpoint,
+            "checkpoint" => RegionKind::Checkpoint(saved),
             "custom_jvp" | "custom_vjp" => {
                 self.expect(Token::Word("rule"))?;
                 let rule = self.braces(depth)?;

@@ -91,7 +91,7 @@ impl Batch<'_> {
         let ins: Vec<bool> = operands.iter().map(|o| o.batched).collect();
         let body = Lifting::new(&r.body, size, &ins)?;
         let (kind, outs) = match &r.kind {
-            RegionKind::Checkpoint => (RegionKind::Checkpoint, body.batched()),
+            &RegionKind::Checkpoint(saved) => (RegionKind::Checkpoint(saved), body.batched()),
             RegionKind::CustomJvp(rule) => {
                 // The tangent of an output has the output's type, and so the batch axis if either has it.
                 let rule = Lifting::new(rule, size, &[&ins[..], &ins].concat())?;
