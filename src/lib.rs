@@ -13,6 +13,7 @@ pub mod nn;
 pub mod optim;
 pub mod plan;
 pub mod profile;
+pub mod program;
 pub mod safetensors;
 pub mod simplify;
 pub mod tensor;
@@ -26,6 +27,7 @@ pub use function::{
     jvp, linearize, stop_gradient, value_and_grad, vjp, vmap, vmap_with,
 };
 pub use plan::{Report, Stats, explain, stats};
+pub use program::{Program, Spec};
 pub use tensor::{
     ConvOptions, CrossEntropyOptions, Device, Generator, Interpolate, NewAxis, Number, Operand, PadMode, PoolOptions, Reduction,
     ScatterReduce, SliceItem, Tensor, eval, manual_seed,

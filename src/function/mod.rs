@@ -8,12 +8,13 @@
 //! [`tree`] says what such functions take and return. Invariant: nothing is computed, cut or flushed while a closure is recorded.
 
 mod checkpoint;
+pub(crate) mod compiled;
 mod custom;
 mod differentiate;
 pub(crate) mod graph_transform;
 mod jacobian;
 mod jit;
-mod region;
+pub(crate) mod region;
 pub mod tree;
 mod vmap;
 

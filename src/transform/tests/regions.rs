@@ -48,6 +48,36 @@ fn checkpoints() {
 }
 
 #[test]
+fn checkpoints_that_keep_values() {
+    let p = [points(&[3], 1), points(&[3], 2)];
+    // Results: tanh(exp(sin(x)) y); kept: sin(x), and the product.
+    let body = trace(&p, |t, x| {
+        let s = t.unary(Unary::Sin, x[0]);
+        let e = t.unary(Unary::Exp, s);
+        let m = t.mul(e, x[1]);
+        vec![t.unary(Unary::Tanh, m), s, m]
+    });
+    for saved in [1, 2] {
+        check(&p, |t, x| {
+            let o = region(t, RegionKind::Checkpoint(saved), body.clone(), &[x[0], x[1]]);
+            t.mul(o[0], x[1])
+        });
+        // A kept value that is also read.
+        check(&p, |t, x| {
+            let o = region(t, RegionKind::Checkpoint(saved), body.clone(), &[x[0], x[1]]);
+            t.mul(o[0], o[2])
+        });
+    }
+    let mut t = trace(&p, |t, x| vec![region(t, RegionKind::Checkpoint(2), body, &[x[0], x[1]])[0]]);
+    let (y, x0) = (t.outputs[0], t.inputs[0]);
+    grad(&mut t, y, x0);
+    verify(&t).unwrap();
+    let Some(Op::Region(r)) = t.insts.iter().rev().map(|i| &i.op).find(|o| matches!(o, Op::Region(_))) else { panic!("{}", show(&t)) };
+    let has = |u: Unary| r.body.insts.iter().any(|i| i.op == Op::Unary(u));
+    assert!(!has(Unary::Sin) && has(Unary::Exp) && has(Unary::Tanh), "{}", show(&r.body));
+}
+
+#[test]
 fn nested_checkpoints_to_third_order() {
     let p = [points(&[2], 1)];
     let inner = trace(&p, |t, x| vec![t.unary(Unary::Tanh, x[0])]);
