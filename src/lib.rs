@@ -13,6 +13,7 @@ pub mod nn;
 pub mod optim;
 pub mod plan;
 pub mod profile;
+pub mod program;
 pub mod safetensors;
 pub mod simplify;
 pub mod tensor;
@@ -22,10 +23,11 @@ pub mod transform;
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
 pub use function::{
-    BatchAxes, Jit, Tree, checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, value_and_grad, vjp, vmap,
-    vmap_with,
+    BatchAxes, Jit, Policy, Tree, checkpoint, checkpoint_name, checkpoint_with, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit,
+    jvp, linearize, stop_gradient, value_and_grad, vjp, vmap, vmap_with,
 };
 pub use plan::{Report, Stats, explain, stats};
+pub use program::{Program, Spec};
 pub use tensor::{
     ConvOptions, CrossEntropyOptions, Device, Generator, Interpolate, NewAxis, Number, Operand, PadMode, PoolOptions, Reduction,
     ScatterReduce, SliceItem, Tensor, eval, manual_seed,
@@ -34,7 +36,8 @@ pub use tensor::{
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::function::{
-        checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, value_and_grad, vjp, vmap, vmap_with,
+        checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, stop_gradient, value_and_grad, vjp,
+        vmap, vmap_with,
     };
     pub use crate::nn::Linear;
     pub use crate::optim::Adam;

@@ -17,6 +17,11 @@ pub(crate) struct Body {
 /// Turns what was recorded from `placeholders` to `outputs` into a body. Values that depend on no placeholder are captured whole; they
 /// are not part of the body.
 pub(crate) fn close(placeholders: &[Tensor], outputs: &[Tensor]) -> Result<Body> {
+    Ok(close_with(placeholders, outputs, &[])?.0)
+}
+
+/// As [`close`]; also says which value of the body each of `inner` is, if it is part of it.
+pub(crate) fn close_with(placeholders: &[Tensor], outputs: &[Tensor], inner: &[Tensor]) -> Result<(Body, Vec<Option<ValueId>>)> {
     let c = Captured::new(outputs, placeholders)?;
     let n = c.trace.insts.len();
     let mut inside = vec![false; n];
@@ -97,7 +102,8 @@ pub(crate) fn close(placeholders: &[Tensor], outputs: &[Tensor]) -> Result<Body>
         map[v.index()] = Some(body.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site));
     }
     body.outputs = c.trace.outputs.iter().filter_map(|o| map[o.index()]).collect();
-    Ok(Body { trace: body, captured })
+    let inner = c.values_of(inner).into_iter().map(|v| v.filter(|v| inside[v.index()]).and_then(|v| map[v.index()])).collect();
+    Ok((Body { trace: body, captured }, inner))
 }
 
 /// Records a region on `inputs` and returns its outputs.

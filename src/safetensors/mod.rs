@@ -8,7 +8,9 @@ mod read;
 mod write;
 
 pub use read::{load, load_into, parse};
+pub(crate) use read::bytes;
 pub use write::{save, save_map};
+pub(crate) use write::{encode, replace};
 
 #[cfg(test)]
 mod tests;

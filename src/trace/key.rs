@@ -75,7 +75,7 @@ fn rare_tag(op: &Op) -> u64 {
         Op::Region(r) => (
             25,
             match r.kind {
-                RegionKind::Checkpoint => 0,
+                RegionKind::Checkpoint(saved) => u64::from(saved) << 8,
                 RegionKind::CustomJvp(_) => 1,
                 RegionKind::CustomVjp(_) => 2,
                 RegionKind::Cond(_) => 3,

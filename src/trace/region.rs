@@ -21,8 +21,8 @@ pub struct Region {
 /// What a region means.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RegionKind {
-    /// Reverse mode recomputes the body instead of keeping its interior.
-    Checkpoint,
+    /// Reverse mode recomputes the body instead of keeping its interior, but for its last outputs, so many, which are kept.
+    Checkpoint(u32),
     /// Forward rule: inputs are the operands, then their tangents; outputs are the tangents of the body's outputs.
     CustomJvp(Arc<Trace>),
     /// Reverse rule: inputs are the operands, the outputs, then the outputs' cotangents; outputs are the operands' cotangents.
@@ -70,7 +70,7 @@ impl RegionKind {
     /// The name in the text form.
     pub const fn name(&self) -> &'static str {
         match self {
-            RegionKind::Checkpoint => "checkpoint",
+            RegionKind::Checkpoint(_) => "checkpoint",
             RegionKind::CustomJvp(_) => "custom_jvp",
             RegionKind::CustomVjp(_) => "custom_vjp",
             RegionKind::Cond(_) => "cond",
@@ -125,7 +125,7 @@ impl Region {
     pub fn with_traces(&self, mut f: impl FnMut(&Arc<Trace>) -> Arc<Trace>) -> Region {
         let body = f(&self.body);
         let kind = match &self.kind {
-            RegionKind::Checkpoint => RegionKind::Checkpoint,
+            &RegionKind::Checkpoint(saved) => RegionKind::Checkpoint(saved),
             RegionKind::CustomJvp(t) => RegionKind::CustomJvp(f(t)),
             RegionKind::CustomVjp(t) => RegionKind::CustomVjp(f(t)),
             RegionKind::Cond(t) => RegionKind::Cond(f(t)),
@@ -145,7 +145,7 @@ impl Region {
                 Trip::While(t) => Some(t),
                 Trip::Fixed | Trip::Count => None,
             },
-            RegionKind::Checkpoint => None,
+            RegionKind::Checkpoint(_) => None,
         }
     }
 }

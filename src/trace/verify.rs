@@ -122,7 +122,12 @@ impl Verifier {
         let types = |t: &Trace, v: &[ValueId]| -> Vec<(DType, Shape)> { v.iter().map(|&v| (t[v].dtype, t[v].shape.clone())).collect() };
         let (ins, outs) = (types(&r.body, &r.body.inputs), types(&r.body, &r.body.outputs));
         let (rule, want_in, want_out) = match &r.kind {
-            RegionKind::Checkpoint => return Ok(()),
+            &RegionKind::Checkpoint(saved) => {
+                if saved as usize >= r.body.outputs.len() {
+                    bail!(Argument, "{saved} saved outputs of {}: at least one must be a result", r.body.outputs.len());
+                }
+                return Ok(());
+            }
             RegionKind::CustomJvp(rule) => (rule, [ins.clone(), ins].concat(), outs),
             RegionKind::CustomVjp(rule) => (rule, [ins.clone(), outs.clone(), outs].concat(), ins),
             RegionKind::Cond(other) => {

@@ -50,10 +50,30 @@ pub(super) fn emit_checkpoint(t: &mut Trace, body: &Trace, args: &[ValueId], roo
             }
         }
         out.outputs = computed.iter().flatten().map(|v| map[v.index()]).collect();
-        region = Some(t.region(RegionKind::Checkpoint, out, &operands));
+        region = Some(t.region(RegionKind::Checkpoint(0), out, &operands));
     }
     let mut results = region.into_iter().flatten();
     roots.iter().map(|r| r.map(|v| through(v).unwrap_or_else(|| results.next().expect("some root is computed")))).collect()
+}
+
+/// The trace with the uses of some values replaced by inputs that hold them, given `(value, input)` pairs, and the new names of `roots`.
+pub(super) fn given(t: &Trace, known: &[(ValueId, ValueId)], roots: &[Option<ValueId>]) -> (Trace, Vec<Option<ValueId>>) {
+    let mut out = Trace::new();
+    let mut map: Vec<Option<ValueId>> = vec![None; t.insts.len()];
+    for &i in &t.inputs {
+        map[i.index()] = Some(out.input(t.dtype(i), t.shape(i).clone()));
+    }
+    for &(v, input) in known {
+        map[v.index()] = map[input.index()];
+    }
+    for (i, inst) in t.insts.iter().enumerate() {
+        if map[i].is_none() {
+            let args: Args = inst.args.iter().map(|a| map[a.index()].expect("operands come first")).collect();
+            map[i] = Some(out.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site));
+        }
+    }
+    let roots = roots.iter().map(|r| r.and_then(|v| map[v.index()])).collect();
+    (out, roots)
 }
 
 /// A trace of its own with the values `inputs` as its inputs, in that order, that computes `outputs`, which depend on no other input.

@@ -96,7 +96,7 @@ fn outputs(t: &Trace, inputs: &[HostTensor]) -> Result<Vec<HostTensor>> {
 fn region(r: &Region, args: Vec<HostTensor>) -> Result<Vec<HostTensor>> {
     let holds = |x: &HostTensor| x.scalars().next().is_some_and(|s| s.as_f64() != 0.0);
     match &r.kind {
-        RegionKind::Checkpoint | RegionKind::CustomJvp(_) | RegionKind::CustomVjp(_) => outputs(&r.body, &args),
+        RegionKind::Checkpoint(_) | RegionKind::CustomJvp(_) | RegionKind::CustomVjp(_) => outputs(&r.body, &args),
         RegionKind::Cond(other) => outputs(if holds(&args[0]) { &r.body } else { other }, &args),
         RegionKind::Loop(l) => {
             let number = |i: usize| HostTensor::from_scalars(DType::I64, Shape::scalar(), [Scalar::Int(i as i64)]);

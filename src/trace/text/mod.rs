@@ -18,7 +18,8 @@
 //! One instruction a line: name, op, the op's attributes, operands, type. Printing names values by position; when reading, a name
 //! is any word after `%`, given once before it is used. `//` starts a comment. `{:#}` adds the user's line to each instruction
 //! as a comment. A custom rule follows its body: `} rule {`, the other branch of a
-//! `cond` `} else {`, the condition of a `loop` `} while {`.
+//! `cond` `} else {`, the condition of a `loop` `} while {`. A checkpoint that keeps its last n outputs is a
+//! `region checkpoint saved=n`.
 
 mod parse;
 #[cfg(test)]
@@ -93,6 +94,9 @@ fn instruction(inst: &Inst, f: &mut Formatter<'_>, depth: usize) -> fmt::Result 
         }
         Op::Region(r) => {
             write!(f, " {}", r.kind.name())?;
+            if let RegionKind::Checkpoint(saved @ 1..) = r.kind {
+                write!(f, " saved={saved}")?;
+            }
             if let RegionKind::Loop(l) = &r.kind {
                 write!(f, " consts={} carry={}", l.consts, l.carry)?;
                 l.length.map_or(Ok(()), |n| write!(f, " length={n}"))?;

@@ -291,7 +291,12 @@ impl<'a> Parser<'a> {
             }
             "region" => {
                 let kind = self.word("a kind of region")?;
-                region_kind = Some((kind, if kind == "loop" { Some(self.repeated()?) } else { None }));
+                let attributes = match kind {
+                    "loop" => Attributes::Loop(self.repeated()?),
+                    "checkpoint" if self.peek() == Token::Word("saved") => Attributes::Saved(self.named("saved")?),
+                    _ => Attributes::None,
+                };
+                region_kind = Some((kind, attributes));
                 // Replaced once its traces are read.
                 Op::Select
             }
@@ -306,8 +311,8 @@ impl<'a> Parser<'a> {
         while let Token::Value(_) = self.peek() {
             args.push(self.value(names)?);
         }
-        if let Some((kind, spec)) = region_kind {
-            op = Op::Region(Arc::new(self.region(kind, spec, depth)?));
+        if let Some((kind, attributes)) = region_kind {
+            op = Op::Region(Arc::new(self.region(kind, attributes, depth)?));
         }
         self.symbol(':')?;
         let w = self.word("a dtype")?;
@@ -358,10 +363,10 @@ impl<'a> Parser<'a> {
         Ok(LoopSpec { consts, carry, length, trip, reverse, segment })
     }
 
-    fn region(&mut self, name: &str, spec: Option<LoopSpec>, depth: usize) -> Result<Region> {
+    fn region(&mut self, name: &str, attributes: Attributes, depth: usize) -> Result<Region> {
         let body = self.braces(depth)?;
-        let kind = match (name, spec) {
-            (_, Some(mut spec)) => {
+        let kind = match (name, attributes) {
+            (_, Attributes::Loop(mut spec)) => {
                 if self.accept(Token::Word("while")) {
                     if spec.trip == Trip::Count {
                         bail!(Format, "a loop with a condition has no `count`");
@@ -374,7 +379,8 @@ impl<'a> Parser<'a> {
                 self.expect(Token::Word("else"))?;
                 RegionKind::Cond(self.braces(depth)?)
             }
-            ("checkpoint", _) => RegionKind::Checkpoint,
+            (_, Attributes::Saved(saved)) => RegionKind::Checkpoint(saved),
+            ("checkpoint", _) => RegionKind::Checkpoint(0),
             ("custom_jvp" | "custom_vjp", _) => {
                 self.expect(Token::Word("rule"))?;
                 let rule = self.braces(depth)?;
@@ -392,6 +398,13 @@ impl<'a> Parser<'a> {
         self.symbol('}')?;
         Ok(Arc::new(t))
     }
+}
+
+/// What stands between the kind of a region and its operands.
+enum Attributes {
+    None,
+    Saved(u32),
+    Loop(LoopSpec),
 }
 
 /// A literal as a value of `dtype`: a float is rounded, an integer must be in range.

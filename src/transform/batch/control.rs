@@ -49,7 +49,7 @@ impl Batch<'_> {
             })
             .collect();
         let parts = (0..t.outputs.len()).map(|k| Part { number: k as u32, batched: true, rows: false }).collect();
-        Ok(self.put(Region { kind: RegionKind::Checkpoint, body: Arc::new(t) }, &args, parts))
+        Ok(self.put(Region { kind: RegionKind::Checkpoint(0), body: Arc::new(t) }, &args, parts))
     }
 
     /// A loop, one of whose operands is batched.

@@ -96,7 +96,7 @@ impl Batch<'_> {
         let (kind, outs) = match &r.kind {
             RegionKind::Cond(other) => return self.cond(&operands, body, other),
             RegionKind::Loop(_) => unreachable!("done above"),
-            RegionKind::Checkpoint => (RegionKind::Checkpoint, body.batched()),
+            &RegionKind::Checkpoint(saved) => (RegionKind::Checkpoint(saved), body.batched()),
             RegionKind::CustomJvp(rule) => {
                 // The tangent of an output has the output's type, and so the batch axis if either has it.
                 let rule = Lifting::new(rule, size, &[&ins[..], &ins].concat())?;

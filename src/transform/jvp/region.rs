@@ -1,6 +1,6 @@
 //! Derivatives of sub-traces.
 
-use super::super::rebuild::{emit_checkpoint, output};
+use super::super::rebuild::{emit_checkpoint, given, output};
 use super::{Custom, Tangents, control, forward};
 use crate::base::error::bail;
 use crate::base::{Result, Scalar};
@@ -48,8 +48,8 @@ pub(super) fn region(
         return Ok(vec![None; outputs]);
     }
     match &r.kind {
-        // A region of its own, which computes the primal again: nothing of the interior is kept.
-        RegionKind::Checkpoint => {
+        // A region of its own, which computes the primal again: nothing of the interior is kept but what is to be saved.
+        &RegionKind::Checkpoint(saved) => {
             let mut body = (*r.body).clone();
             let end = body.insts.len();
             let mut args = inst.args.clone();
@@ -62,7 +62,17 @@ pub(super) fn region(
                 }
             }
             let of: Vec<ValueId> = (0..outputs).filter(|&k| wanted[k]).map(|k| body.outputs[k]).collect();
-            let tangents = forward(&mut body, &seeds, &of, end, custom)?;
+            let mut tangents = forward(&mut body, &seeds, &of, end, custom)?;
+            if saved > 0 {
+                let mut known = Vec::new();
+                for k in outputs - saved as usize..outputs {
+                    let value = reads.value(t, v, k, r);
+                    let (dtype, shape) = (t.dtype(value), t.shape(value).clone());
+                    known.push((body.outputs[k], body.input(dtype, shape)));
+                    args.push(value);
+                }
+                (body, tangents) = given(&body, &known, &tangents);
+            }
             let mut found = emit_checkpoint(t, &body, &args, &tangents).into_iter();
             Ok(wanted.iter().map(|&w| if w { found.next().flatten() } else { None }).collect())
         }

@@ -36,7 +36,7 @@ impl Back<'_> {
         let found = backward(&mut body, 0..end, &wrt, &seeds)?;
         // Kinds other than Checkpoint come from custom rules, whose own rule says nothing of a transpose.
         let results = match r.kind {
-            RegionKind::Checkpoint => emit_checkpoint(self.t, &body, &args, &found),
+            RegionKind::Checkpoint(_) => emit_checkpoint(self.t, &body, &args, &found),
             _ => {
                 body.outputs = found.iter().flatten().copied().collect();
                 let mut inlined = self.t.inline(&body, &args).into_iter();

@@ -7,6 +7,7 @@ mod jit;
 mod numbers;
 mod recording;
 mod threads;
+mod transforms;
 
 use lazuli::prelude::*;
 
