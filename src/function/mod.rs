@@ -9,6 +9,7 @@
 
 mod checkpoint;
 pub(crate) mod compiled;
+mod control;
 mod custom;
 mod differentiate;
 pub(crate) mod graph_transform;
@@ -19,6 +20,7 @@ pub mod tree;
 mod vmap;
 
 pub use checkpoint::{Policy, Saveable, checkpoint, checkpoint_name, checkpoint_with};
+pub use control::{cond, fori_loop, scan, scan_reversed, while_loop};
 pub use custom::{Func, custom_jvp, custom_vjp};
 pub use differentiate::{Linearized, Loss, Pullback, grad, jvp, linearize, stop_gradient, value_and_grad, vjp};
 pub use graph_transform::record_trace;
