@@ -23,7 +23,7 @@ pub mod transform;
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
 pub use function::{
-    BatchAxes, Jit, Policy, Tree, checkpoint, checkpoint_name, checkpoint_with, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit,
+    Autocast, BatchAxes, Jit, Policy, Tree, autocast, checkpoint, checkpoint_name, checkpoint_with, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit,
     jvp, linearize, stop_gradient, value_and_grad, vjp, vmap, vmap_with,
 };
 pub use plan::{Report, Stats, explain, stats};
@@ -36,7 +36,7 @@ pub use tensor::{
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::function::{
-        checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, stop_gradient, value_and_grad, vjp,
+        autocast, checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, stop_gradient, value_and_grad, vjp,
         vmap, vmap_with,
     };
     pub use crate::nn::Linear;

@@ -7,6 +7,7 @@
 //!
 //! [`tree`] says what such functions take and return. Invariant: nothing is computed, cut or flushed while a closure is recorded.
 
+mod autocast;
 mod checkpoint;
 pub(crate) mod compiled;
 mod custom;
@@ -18,6 +19,7 @@ pub(crate) mod region;
 pub mod tree;
 mod vmap;
 
+pub use autocast::{Autocast, autocast};
 pub use checkpoint::{Policy, Saveable, checkpoint, checkpoint_name, checkpoint_with};
 pub use custom::{Func, custom_jvp, custom_vjp};
 pub use differentiate::{Linearized, Loss, Pullback, grad, jvp, linearize, stop_gradient, value_and_grad, vjp};

@@ -158,7 +158,7 @@ impl Parsed {
             .iter()
             .map(|n| Ok((n.clone(), value(n)?)))
             .collect::<Result<Vec<_>>>()?;
-        Program::from_parts(self.trace, self.inputs, self.outputs, weights, self.draws)
+        Program::from_parts(self.trace, self.inputs, self.outputs, weights, self.draws).map_err(|e| err!(Format, "{}", e.message()))
     }
 }
 
