@@ -122,7 +122,7 @@ impl Verifier {
         let (ins, outs) = (types(&r.body, &r.body.inputs), types(&r.body, &r.body.outputs));
         let (rule, want_in, want_out) = match &r.kind {
             &RegionKind::Checkpoint(saved) => {
-                if saved as usize >= r.body.outputs.len() {
+                if saved > 0 && saved as usize >= r.body.outputs.len() {
                     bail!(Argument, "{saved} saved outputs of {}: at least one must be a result", r.body.outputs.len());
                 }
                 return Ok(());

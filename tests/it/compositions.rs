@@ -160,7 +160,8 @@ fn kinked(t: &Trace) -> bool {
         Op::Reduce(k, _) | Op::Cumulative { kind: k, .. } => !matches!(k, Reduce::Sum),
         Op::Scatter(m, _) => matches!(m, ScatterMode::Max | ScatterMode::Min),
         Op::ArgSort(_) | Op::Compare(_) => true,
-        Op::Cast => i.dtype != DType::F64 && t.dtype(i.args[0]) == DType::F64,
+        // To an integer, or a cast that has become one to its own dtype, which stops derivatives.
+        Op::Cast => t.dtype(i.args[0]) == DType::F64,
         Op::Region(r) => kinked(&r.body),
         _ => false,
     })

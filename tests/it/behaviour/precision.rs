@@ -30,17 +30,16 @@ fn each_op_is_on_its_list() {
     let (a, b) = (f(&w), cast(&w));
     let all = lazuli::function::tree::leaves(&b);
     assert!(all.iter().all(|t| t.dtype() == DType::F32));
+    let r = lazuli::explain(&all);
     for (half, full) in all.iter().zip(lazuli::function::tree::leaves(&a)) {
         near(half, &read(&full), 4e-3);
     }
-    let r = lazuli::explain(&all);
     let of = |op| dtypes(r.trace(), op);
     assert_eq!(of("dot"), ["f16", "f16"]);
     assert_eq!((of("exp"), of("log")), (vec!["f32".to_string()], vec!["f32".to_string()]));
     assert!(of("reduce sum").iter().all(|d| d == "f32"), "{}", r.trace());
     // Scaling and relu follow the product; what meets an F32 tensor, or a number half cannot hold, does not.
-    assert_eq!((of("mul"), of("max")), (vec!["f16".to_string()], vec!["f16".to_string()]), "{}", r.trace());
-    assert_eq!(of("select").last().unwrap(), "f32");
+    assert_eq!((of("mul"), of("select")), (vec!["f16".to_string()], vec!["f16".to_string(), "f32".to_string()]), "{}", r.trace());
 
     // Other lists.
     let own = Autocast::new(DType::BF16).full("dot").half("tanh").meet("exp");
@@ -63,20 +62,20 @@ fn autocast_composes_with_the_other_transforms() {
     near(&g, &read(&grad(f, &w)), 0.05);
     // Around a gradient: the products of the backward pass are in half too.
     let inside = autocast(DType::BF16, |w: &Tensor| grad(f, w))(&w);
+    assert_eq!(dtypes(lazuli::explain(&[&inside]).trace(), "dot"), ["bf16", "bf16"]);
     near(&inside, &read(&grad(f, &w)), 0.05);
-    assert!(dtypes(lazuli::explain(&[&inside]).trace(), "dot").iter().all(|d| d == "bf16"));
     let row = autocast(DType::BF16, |x: &Tensor| x.matmul(&w).softmax(-1));
     let each = vmap(|x: &Tensor| row(x), 0)(&x);
-    near(&each, &read(&row(&x)), 1e-2);
     assert_eq!(dtypes(lazuli::explain(&[&each]).trace(), "dot"), ["bf16"]);
+    near(&each, &read(&row(&x)), 1e-2);
     near(&autocast(DType::BF16, |x: &Tensor| vmap(|x: &Tensor| x.matmul(&w).softmax(-1), 0)(x))(&x), &read(&each), 1e-2);
     let recorded = jit(|x: Tensor| row(&x));
     near(&recorded(x.clone()).unwrap(), &read(&row(&x)), 1e-2);
     // Through a checkpoint, whose body is cast as well.
     let kept = autocast(DType::BF16, |w: &Tensor| checkpoint(|w: &Tensor| x.matmul(w).tanh())(w).square().sum(..));
     let g = grad(|w: &Tensor| kept(w), &w);
+    assert_eq!(dtypes(lazuli::explain(&[&g]).trace(), "dot"), ["bf16"; 3]);
     near(&g, &read(&grad(f, &w)), 0.05);
-    assert!(dtypes(lazuli::explain(&[&g]).trace(), "dot").iter().all(|d| d == "bf16"));
     let (_, t) = jvp(|w: &Tensor| half(w), &w, &w);
     near(&t, &read(&jvp(f, &w, &w).1), 0.05);
 }
@@ -165,13 +164,13 @@ fn a_step_that_is_not_finite_is_skipped_on_the_device() {
 /// Gradients that F16 cannot hold unscaled.
 #[test]
 fn scaling_keeps_small_gradients() {
-    let x = matrix(1, [4, 4]) * 1e-4;
-    let loss = autocast(DType::F16, |w: &Tensor| x.matmul(w).sum(..) * 1e-4);
+    let x = matrix(1, [4, 4]);
+    let loss = autocast(DType::F16, |w: &Tensor| x.matmul(w).sum(..) * 1e-7);
     let w = Tensor::zeros([4, 4]);
     let plain = grad(|w: &Tensor| loss(w), &w);
     let scaler = GradScaler::new();
     let (scaled, _) = scaler.unscale(&grad(|w: &Tensor| scaler.scale(&loss(w)), &w));
-    let want = read(&(x.sum(0).reshape([4, 1]) * 1e-4));
+    let want = read(&(x.sum(0).reshape([4, 1]) * 1e-7));
     let error = |g: &Tensor| read(g).chunks(4).zip(&want).map(|(g, w)| ((g[0] - w) / w).abs()).fold(0.0, f32::max);
     assert!(error(&scaled) < 0.01 && error(&plain) > 0.1, "{} {}", error(&scaled), error(&plain));
 }
