@@ -75,7 +75,7 @@ fn order(g: &Grouping) -> Vec<u32> {
         let x = &g.groups[i];
         let own = match x.kind {
             Kind::Init(v) | Kind::Scatter(v) | Kind::Row(v) | Kind::Contraction(v) => Some(v),
-            Kind::Loop => None,
+            Kind::Loop | Kind::Control(_) => None,
         };
         x.members.iter().copied().chain(own).min().map_or(usize::MAX, ValueId::index)
     };

@@ -38,6 +38,15 @@ pub fn prepare(t: &Trace) -> Trace {
                 args[1] = copy(&mut out, args[1]);
             }
         }
+        if let Op::Region(_) = inst.op {
+            // A branch or loop reads its operands as buffers.
+            for a in args.iter_mut() {
+                let (base, edge) = cost::base_of(&out, *a);
+                if edge != Edge::Aligned || matches!(out[base].op, Op::Const(_) | Op::Param(_)) {
+                    *a = copy(&mut out, *a);
+                }
+            }
+        }
         let new = match &inst.op {
             // The transpose of a product nobody else reads is the product of the transposes: so what follows it is its epilogue.
             Op::Permute(p) if swaps_last(p) && t[inst.args[0]].op == Op::Dot && uses[inst.args[0].index()] == 1 => {

@@ -1,7 +1,6 @@
 //! Keeping only what results need: the tail a transform appended, and the bodies of the regions it makes.
 
 use crate::trace::{Args, Op, Region, RegionKind, Trace, ValueId};
-use std::sync::Arc;
 
 /// The op of a symbolic tangent: stands in the trace while a linear program is built and transposed, never after.
 pub(super) const PLACEHOLDER: Op = Op::Input(u32::MAX);
@@ -51,21 +50,10 @@ pub(super) fn emit_checkpoint(t: &mut Trace, body: &Trace, args: &[ValueId], roo
             }
         }
         out.outputs = computed.iter().flatten().map(|v| map[v.index()]).collect();
-        region = Some(t.apply(Op::Region(Arc::new(Region { kind: RegionKind::Checkpoint(0), body: Arc::new(out) })), &operands));
+        region = Some(t.region(RegionKind::Checkpoint(0), out, &operands));
     }
-    let mut next = 0;
-    roots
-        .iter()
-        .map(|r| {
-            r.map(|v| {
-                through(v).unwrap_or_else(|| {
-                    let o = output(t, region.expect("some root is computed"), next, &body[v]);
-                    next += 1;
-                    o
-                })
-            })
-        })
-        .collect()
+    let mut results = region.into_iter().flatten();
+    roots.iter().map(|r| r.map(|v| through(v).unwrap_or_else(|| results.next().expect("some root is computed")))).collect()
 }
 
 /// The trace with the uses of some values replaced by inputs that hold them, given `(value, input)` pairs, and the new names of `roots`.
@@ -107,9 +95,10 @@ pub(super) fn extract(t: &Trace, inputs: &[ValueId], outputs: &[ValueId]) -> Tra
     out
 }
 
-/// Appends the reading of output `k`, which has the type of `like`.
-pub(super) fn output(t: &mut Trace, region: ValueId, k: u32, like: &crate::trace::Inst) -> ValueId {
-    t.push_typed(Op::Output(k), &[region], like.dtype, like.shape.clone(), None)
+/// Appends the reading of result `k` of the region `v`.
+pub(super) fn output(t: &mut Trace, v: ValueId, k: usize, r: &Region) -> ValueId {
+    let (dtype, shape) = r.result(k);
+    t.push_typed(Op::Output(k as u32), &[v], dtype, shape, None)
 }
 
 /// Which of the instructions from `from` on the roots need.

@@ -7,7 +7,8 @@ use crate::base::{DType, Scalar, Shape};
 use crate::trace::elementwise::{Binary, Compare, Unary};
 use crate::trace::interp::{HostTensor, eval_op};
 use crate::trace::ir::{Args, Inst, Trace, ValueId};
-use crate::trace::op::{AxisList, ConvSpec, Op, PadSpec, Reduce, Region, RegionKind, ScatterMode, SliceSpec};
+use crate::trace::op::{AxisList, ConvSpec, Op, PadSpec, Reduce, ScatterMode, SliceSpec};
+use crate::trace::region::{Region, RegionKind};
 use smallvec::SmallVec;
 use std::sync::Arc;
 

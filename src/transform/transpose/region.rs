@@ -16,6 +16,9 @@ impl Back<'_> {
         {
             return self.custom_vjp(x, &r.body, rule, cotangents);
         }
+        if r.kind.is_control() {
+            return self.control(inst, r, cotangents);
+        }
         // The body again, now transposed: coefficients are recomputed inside, from the operands it is not linear in.
         let mut body: Trace = (*r.body).clone();
         let end = body.insts.len();
