@@ -24,7 +24,8 @@ pub struct Saveable<'a> {
 
 /// Which values inside a checkpointed function are kept for reverse mode; the others are computed again when they are needed.
 ///
-/// Less kept means less memory between the two passes and more work in the second. Gradients are the same under every policy.
+/// Less kept means less memory between the two passes and more work in the second. Gradients are the same under every policy, to the bit: only
+/// where a policy of your own keeps a product that is otherwise fused with the sum it goes into, that product is rounded once more.
 #[derive(Clone)]
 pub struct Policy(Arc<dyn Fn(&Saveable<'_>) -> bool + Send + Sync>);
 

@@ -29,16 +29,16 @@ impl<I: Iterator<Item = Tensor>> TreeMapper for Next<I> {
     }
 }
 
-fn placeholders(leaves: &[Tensor]) -> Vec<Tensor> {
+pub(super) fn placeholders(leaves: &[Tensor]) -> Vec<Tensor> {
     leaves.iter().map(|t| Tensor::placeholder(t.dtype(), t.shape().clone(), t.0.device)).collect()
 }
 
-fn nodes(leaves: &[Tensor]) -> Inputs {
+pub(super) fn nodes(leaves: &[Tensor]) -> Inputs {
     leaves.iter().map(|t| Input::Node(t.0.clone())).collect()
 }
 
 /// A poisoned tensor among these, if any: regions of such are not recorded.
-fn poisoned(leaves: &[Tensor]) -> Option<Tensor> {
+pub(super) fn poisoned(leaves: &[Tensor]) -> Option<Tensor> {
     leaves.iter().find(|t| t.0.poison().is_some()).cloned()
 }
 
@@ -146,7 +146,7 @@ pub(super) fn as_region<T: Tree, O: Tree>(x: &T, f: &impl Fn(&T) -> O, make: imp
 }
 
 /// The tree with other tensors.
-fn filled<T: Tree>(tree: &T, tensors: &[Tensor]) -> T {
+pub(super) fn filled<T: Tree>(tree: &T, tensors: &[Tensor]) -> T {
     tree.map(&mut Next(tensors.iter().cloned()))
 }
 

@@ -7,6 +7,7 @@
 //!
 //! [`tree`] says what such functions take and return. Invariant: nothing is computed, cut or flushed while a closure is recorded.
 
+mod autocast;
 mod checkpoint;
 pub(crate) mod compiled;
 mod control;
@@ -19,6 +20,7 @@ pub(crate) mod region;
 pub mod tree;
 mod vmap;
 
+pub use autocast::{Autocast, autocast};
 pub use checkpoint::{Policy, Saveable, checkpoint, checkpoint_name, checkpoint_with};
 pub use control::{cond, fori_loop, scan, scan_reversed, while_loop};
 pub use custom::{Func, custom_jvp, custom_vjp};

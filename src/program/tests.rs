@@ -136,7 +136,7 @@ fn cut_changed_foreign_and_newer_programs_are_refused() {
     refused(hand.replace("input x\n", "inputs x\n").parse(), "line 2");
     refused(hand.replace("input x", "input %zz").parse(), "no name");
     refused(hand.replace("input x", "draws 3").parse(), "1 inputs");
-    refused(hand.replace("%0 = input 0 : f32[2]", "%p = param 0 : f32[]\n%0 = input 0 : f32[2]").parse(), "");
+    refused(hand.replace("%0 = input 0 : f32[2]", "%p = param 0 : f32[]\n%0 = input 0 : f32[2]").parse(), "params");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn arguments_of_another_type_are_refused() {
         (vec![Tensor::zeros([4, 3]).cast(DType::F64), half], ErrorKind::DType, "argument x0 is f64 [4, 3], the program takes f32[4, 3]"),
     ] {
         let e = p.run(&args).unwrap_err();
-        assert!(e.kind() == kind && e.message() == text, "{e}");
+        assert!(e.kind() == kind && e.message().contains(text), "{e}");
     }
     let spec = [Spec::new(DType::F32, [2])];
     let e = Program::new(|x: &[Tensor]| x[0].matmul(&x[0].reshape([3])), &spec).unwrap_err();

@@ -154,7 +154,7 @@ impl Parsed {
             bail!(Format, "the trace has {} inputs for {} arguments and {} weights", self.trace.inputs.len(), first, self.weights.len());
         }
         let weights = self.weights.iter().map(|n| Ok((n.clone(), value(n)?))).collect::<Result<Vec<_>>>()?;
-        Program::from_parts(self.trace, self.inputs, self.outputs, weights, self.draws)
+        Program::from_parts(self.trace, self.inputs, self.outputs, weights, self.draws).map_err(|e| err!(Format, "{}", e.message()))
     }
 }
 

@@ -6,6 +6,7 @@ mod derivatives;
 mod errors;
 mod jit;
 mod numbers;
+mod precision;
 mod recording;
 mod threads;
 mod transforms;
