@@ -71,8 +71,7 @@ impl Policy {
         let keep = |v: &ValueId| {
             let i = &body[*v];
             // What is named was meant to be, even if it is a view.
-            (saveable(v) || name(*v).is_some())
-                && (self.0)(&Saveable { op: i.op.name(), name: name(*v), dtype: i.dtype, shape: &i.shape })
+            (saveable(v) || name(*v).is_some()) && (self.0)(&Saveable { op: i.op.name(), name: name(*v), dtype: i.dtype, shape: &i.shape })
         };
         body.values().filter(keep).collect()
     }

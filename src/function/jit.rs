@@ -1,7 +1,7 @@
 //! [`jit`]: a function recorded once for each kind of argument and replayed: no recording, no walk, no key, one run of a plan.
 
-use super::custom::Next;
 use super::compiled::{Compiled, Recorded, record_once, values};
+use super::custom::Next;
 use super::tree::{self, Leaf, Tree, TreeVisitor};
 use crate::base::error::bail;
 use crate::base::{Error, Result};

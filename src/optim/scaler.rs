@@ -91,7 +91,10 @@ impl GradScaler {
     /// If the factor is not above 1, or the number is 0.
     #[track_caller]
     pub fn growth(mut self, factor: f64, every: usize) -> GradScaler {
-        assert!(factor > 1.0 && factor.is_finite() && every > 0, "a scale grows by a factor above 1 after at least a step, got {factor}, {every}");
+        assert!(
+            factor > 1.0 && factor.is_finite() && every > 0,
+            "a scale grows by a factor above 1 after at least a step, got {factor}, {every}"
+        );
         (self.growth, self.interval) = (factor, every);
         self
     }

@@ -8,9 +8,9 @@
 //! rules.
 
 mod file;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use crate::base::error::bail;
 use crate::base::{DeviceId, Scalar, Value};

@@ -153,11 +153,7 @@ impl Parsed {
         if self.trace.inputs.len() != first + self.weights.len() {
             bail!(Format, "the trace has {} inputs for {} arguments and {} weights", self.trace.inputs.len(), first, self.weights.len());
         }
-        let weights = self
-            .weights
-            .iter()
-            .map(|n| Ok((n.clone(), value(n)?)))
-            .collect::<Result<Vec<_>>>()?;
+        let weights = self.weights.iter().map(|n| Ok((n.clone(), value(n)?))).collect::<Result<Vec<_>>>()?;
         Program::from_parts(self.trace, self.inputs, self.outputs, weights, self.draws).map_err(|e| err!(Format, "{}", e.message()))
     }
 }
@@ -181,7 +177,9 @@ impl Program {
     /// `Format`: cut, changed, of a newer version, no program, or the weights are not the ones it wants.
     pub fn parse(text: &str, mut weights: std::collections::BTreeMap<String, Tensor>) -> Result<Program> {
         let p = parse(text)?.program(|name| {
-            weights.remove(name).ok_or_else(|| err!(Format, "the program wants a weight named {name}: load it from its file, or give the weights"))
+            weights
+                .remove(name)
+                .ok_or_else(|| err!(Format, "the program wants a weight named {name}: load it from its file, or give the weights"))
         })?;
         match weights.keys().next() {
             Some(name) => bail!(Format, "the program has no weight named {name}"),

@@ -7,10 +7,10 @@
 mod read;
 mod write;
 
-pub use read::{load, load_into, parse};
 pub(crate) use read::bytes;
-pub use write::{save, save_map};
+pub use read::{load, load_into, parse};
 pub(crate) use write::{encode, replace};
+pub use write::{save, save_map};
 
 #[cfg(test)]
 mod tests;

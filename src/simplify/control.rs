@@ -200,8 +200,7 @@ fn pruned_cond(r: &Region, other: &Trace, wanted: &[usize]) -> (Region, Vec<usiz
     let yields = |t: &Trace| -> Vec<ValueId> { wanted.iter().map(|&k| t.outputs[k]).collect() };
     let branches = [&*r.body, other];
     let lives = branches.map(|t| live(t, yields(t).into_iter()));
-    let takes: Vec<usize> =
-        (0..r.arity()).filter(|&i| i == 0 || (0..2).any(|b| lives[b][branches[b].inputs[i].index()])).collect();
+    let takes: Vec<usize> = (0..r.arity()).filter(|&i| i == 0 || (0..2).any(|b| lives[b][branches[b].inputs[i].index()])).collect();
     let [body, other] = branches.map(|t| Arc::new(part(t, &takes, &yields(t))));
     let mut numbers = vec![None; r.results()];
     wanted.iter().enumerate().for_each(|(n, &k)| numbers[k] = Some(Result::Number(n)));
@@ -220,14 +219,12 @@ fn pruned_loop(r: &Region, l: &LoopSpec, wanted: &[usize]) -> (Region, Vec<usize
     // What is carried for something that is read.
     let rows: Vec<usize> = wanted.iter().copied().filter(|&k| k >= l.carry && k < body.outputs.len()).collect();
     let reads = |t: Option<&Vec<bool>>, of: &Trace, i: usize| t.is_some_and(|live| live[of.inputs[i].index()]);
-    let mut carried: Vec<bool> = (0..l.carry)
-        .map(|k| !fixed[k] && (wanted.contains(&k) || go.is_some_and(|go| reads(asked.as_ref(), go, l.consts + k))))
-        .collect();
+    let mut carried: Vec<bool> =
+        (0..l.carry).map(|k| !fixed[k] && (wanted.contains(&k) || go.is_some_and(|go| reads(asked.as_ref(), go, l.consts + k)))).collect();
     let alive = loop {
         let roots = rows.iter().copied().chain((0..l.carry).filter(|&k| carried[k])).map(|k| body.outputs[k]);
         let alive = live(body, roots);
-        let more: Vec<usize> =
-            (0..l.carry).filter(|&k| !fixed[k] && !carried[k] && alive[body.inputs[l.consts + k].index()]).collect();
+        let more: Vec<usize> = (0..l.carry).filter(|&k| !fixed[k] && !carried[k] && alive[body.inputs[l.consts + k].index()]).collect();
         if more.is_empty() {
             break alive;
         }
@@ -239,8 +236,7 @@ fn pruned_loop(r: &Region, l: &LoopSpec, wanted: &[usize]) -> (Region, Vec<usize
     consts.extend((0..l.carry).filter(|&k| fixed[k]).map(|k| l.consts + k).filter(|&i| used(i)));
     let carry: Vec<usize> = (0..l.carry).filter(|&k| carried[k]).collect();
     let stacks: Vec<usize> = (own..r.arity()).filter(|&i| used(i)).collect();
-    let operands: Vec<usize> =
-        consts.iter().copied().chain(carry.iter().map(|k| l.consts + k)).chain(stacks.iter().copied()).collect();
+    let operands: Vec<usize> = consts.iter().copied().chain(carry.iter().map(|k| l.consts + k)).chain(stacks.iter().copied()).collect();
     let takes: Vec<usize> = operands.iter().copied().chain([r.arity()]).collect();
     let yields: Vec<ValueId> = carry.iter().chain(&rows).map(|&k| body.outputs[k]).collect();
     let trip = match go {

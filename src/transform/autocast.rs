@@ -141,7 +141,11 @@ impl Caster<'_> {
                 let mut deciding = inst.args.iter().zip(&full).filter(|(a, f)| **f && self.decides(**a)).peekable();
                 // Numbers alone stay as they are.
                 let any = deciding.peek().is_some();
-                if any && deciding.all(|(a, _)| self.out.dtype(self.map[a.index()]) == self.rules.half) { self.rules.half } else { DType::F32 }
+                if any && deciding.all(|(a, _)| self.out.dtype(self.map[a.index()]) == self.rules.half) {
+                    self.rules.half
+                } else {
+                    DType::F32
+                }
             }
         };
         let args: Args =

@@ -114,17 +114,14 @@ pub(super) fn repeated(
                 .chain(inputs.last())
                 .map(|&i| new.input(b.t.dtype(i), b.t.shape(i).clone()))
                 .collect();
-            let values: Vec<ValueId> =
-                (0..l.consts).chain(consts..consts + l.carry).chain([all.len() - 1]).map(|i| all[i]).collect();
+            let values: Vec<ValueId> = (0..l.consts).chain(consts..consts + l.carry).chain([all.len() - 1]).map(|i| all[i]).collect();
             new.outputs = new.inline(go, &values);
             Trip::While(Arc::new(new))
         }
         trip => trip.clone(),
     };
-    let tangents: Vec<ValueId> = (0..given.len())
-        .filter(|&i| given[i])
-        .map(|i| d[i].unwrap_or_else(|| t.zeros_like(inst.args[i])))
-        .collect();
+    let tangents: Vec<ValueId> =
+        (0..given.len()).filter(|&i| given[i]).map(|i| d[i].unwrap_or_else(|| t.zeros_like(inst.args[i]))).collect();
     let args = order(&inst.args, &tangents);
     let spec = LoopSpec { consts, carry: l.carry + carried.len(), trip, ..l.clone() };
     let results = t.region(RegionKind::Loop(Arc::new(spec)), new_body, &args);

@@ -225,8 +225,7 @@ impl Reverse {
     fn new(body: &Trace, l: &LoopSpec, length: usize, wanted: &[bool], given: &[bool]) -> Result<Reverse> {
         let mut t = Trace::new();
         let total = t.input(DType::I64, Shape::scalar());
-        let values: Vec<ValueId> =
-            body.inputs[..wanted.len()].iter().map(|&i| t.input(body.dtype(i), body.shape(i).clone())).collect();
+        let values: Vec<ValueId> = body.inputs[..wanted.len()].iter().map(|&i| t.input(body.dtype(i), body.shape(i).clone())).collect();
         let number = t.input(DType::I64, Shape::scalar());
         let count = match l.trip {
             Trip::Fixed => t.constant(Scalar::Int(length as i64), DType::I64, &Shape::scalar()),
@@ -265,7 +264,8 @@ fn segments(body: &Trace, l: &LoopSpec, go: &Trace, length: usize) -> (LoopSpec,
     let scalar = Shape::scalar();
     let part = (length as f64).sqrt().ceil() as usize;
     let own = l.consts + l.carry;
-    let takes = |t: &mut Trace| -> Vec<ValueId> { body.inputs[..own].iter().map(|&i| t.input(body.dtype(i), body.shape(i).clone())).collect() };
+    let takes =
+        |t: &mut Trace| -> Vec<ValueId> { body.inputs[..own].iter().map(|&i| t.input(body.dtype(i), body.shape(i).clone())).collect() };
     // Whether to go on, at iteration `i`.
     let going = |t: &mut Trace, values: &[ValueId], i: ValueId| {
         let args: Vec<ValueId> = values.iter().copied().chain([i]).collect();

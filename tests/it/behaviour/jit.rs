@@ -237,7 +237,14 @@ fn what_hangs_on_data_is_an_error_that_says_so() {
     let x = || Tensor::ones([3]);
     for (what, e) in [
         ("host read", jit(|x: Tensor| -> Result<Tensor> { x.to_vec::<f32>().map(|_| x) })(x()).unwrap_err()),
-        ("host read", jit(|x: Tensor| -> Result<Tensor> { let k = x.sum(..).item::<f32>()?; Ok(x * k) })(x()).unwrap_err()),
+        (
+            "host read",
+            jit(|x: Tensor| -> Result<Tensor> {
+                let k = x.sum(..).item::<f32>()?;
+                Ok(x * k)
+            })(x())
+            .unwrap_err(),
+        ),
     ] {
         assert!(e.kind() == ErrorKind::Argument && e.message().contains(what), "{e}");
     }

@@ -1,10 +1,10 @@
 //! Half types where they are safe: autocast and loss scaling.
 
 use super::{near, read, vector};
+use lazuli::Autocast;
 use lazuli::models::Mlp;
 use lazuli::optim::{GradScaler, Sgd};
 use lazuli::prelude::*;
-use lazuli::Autocast;
 
 fn matrix(seed: u64, shape: [usize; 2]) -> Tensor {
     Tensor::from_vec(crate::rng::Rng(seed).floats(shape[0] * shape[1], -1.0, 1.0), shape)
@@ -45,7 +45,10 @@ fn each_op_is_on_its_list() {
     let own = Autocast::new(DType::BF16).full("dot").half("tanh").meet("exp");
     let y = autocast(own, |x: &Tensor| (x.matmul(&w), x.tanh().exp()))(&x);
     let r = lazuli::explain(&[y.0, y.1]);
-    assert_eq!((dtypes(r.trace(), "dot"), dtypes(r.trace(), "tanh"), dtypes(r.trace(), "exp")), (vec!["f32".into()], vec!["bf16".into()], vec!["bf16".to_string()]));
+    assert_eq!(
+        (dtypes(r.trace(), "dot"), dtypes(r.trace(), "tanh"), dtypes(r.trace(), "exp")),
+        (vec!["f32".into()], vec!["bf16".into()], vec!["bf16".to_string()])
+    );
     let e = lazuli::catch(|| autocast(Autocast::new(DType::F16).full("softmax"), |x: &Tensor| x.clone())(&x)).map(|_| ()).unwrap_err();
     assert!(e.message().contains("`softmax` is no op"), "{e}");
     let e = lazuli::catch(|| autocast(DType::F64, |x: &Tensor| x.clone())(&x)).map(|_| ()).unwrap_err();

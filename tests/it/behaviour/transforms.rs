@@ -110,10 +110,13 @@ fn what_a_linear_map_takes_from_its_point_is_computed_once() {
 
 #[test]
 fn stop_gradient_makes_constants() {
-    let g = grad(|(a, b): &(Tensor, Tensor)| {
-        let (c, d) = stop_gradient(&(a.clone(), b.clone()));
-        a * c + b * b * d
-    }, &(scalar(3.0), scalar(2.0)));
+    let g = grad(
+        |(a, b): &(Tensor, Tensor)| {
+            let (c, d) = stop_gradient(&(a.clone(), b.clone()));
+            a * c + b * b * d
+        },
+        &(scalar(3.0), scalar(2.0)),
+    );
     near(&g.0, &[3.0], 0.0);
     near(&g.1, &[8.0], 0.0);
     let (_, t) = jvp(|x: &Tensor| x * stop_gradient(x), &scalar(5.0), &scalar(1.0));
@@ -128,13 +131,16 @@ fn own_rules_over_several_arguments() {
         |(a, b): &(Tensor, Tensor), _: &(Tensor, Tensor), (dy, ds): &(Tensor, Tensor)| (dy * b.sin() * 10.0 + ds, dy * a * b.cos() * 100.0),
     );
     let (a, b) = (vector(&[1.0, 2.0]), vector(&[0.3, 0.7]));
-    let (ga, gb) = grad(|p: &(Tensor, Tensor)| { let (y, s) = f(p); y.sum(..) + s * 7.0 }, &(a.clone(), b.clone()));
+    let (ga, gb) = grad(
+        |p: &(Tensor, Tensor)| {
+            let (y, s) = f(p);
+            y.sum(..) + s * 7.0
+        },
+        &(a.clone(), b.clone()),
+    );
     near(&ga, &[10.0 * 0.3f32.sin() + 7.0, 10.0 * 0.7f32.sin() + 7.0], 1e-5);
     near(&gb, &[100.0 * 0.3f32.cos(), 200.0 * 0.7f32.cos()], 1e-5);
-    let h = custom_jvp(
-        |(a, b): &(Tensor, Tensor)| a * b,
-        |(a, b): &(Tensor, Tensor), (da, db): &(Tensor, Tensor)| da * b * 3.0 + a * db,
-    );
+    let h = custom_jvp(|(a, b): &(Tensor, Tensor)| a * b, |(a, b): &(Tensor, Tensor), (da, db): &(Tensor, Tensor)| da * b * 3.0 + a * db);
     let p = (a, b);
     near(&jvp(|p: &(Tensor, Tensor)| h(p), &p, &(vector(&[1.0, 0.0]), vector(&[0.0, 1.0]))).1, &[0.9, 2.0], 1e-5);
     let (ga, gb) = grad(|p: &(Tensor, Tensor)| h(p).sum(..), &p);
@@ -225,9 +231,8 @@ fn what_is_kept_is_what_the_policy_says() {
     let live = |p: Policy| {
         let (l, g) = value_and_grad(
             |ws: &Vec<Vec<Tensor>>| {
-                let step = |h: Tensor, w: &Vec<Tensor>| {
-                    checkpoint_with(p.clone(), |(w, x): &(Vec<Tensor>, Tensor)| block(w, x))(&(w.clone(), h))
-                };
+                let step =
+                    |h: Tensor, w: &Vec<Tensor>| checkpoint_with(p.clone(), |(w, x): &(Vec<Tensor>, Tensor)| block(w, x))(&(w.clone(), h));
                 ws.iter().fold(x.clone(), step).square().mean(..)
             },
             &ws,
