@@ -23,8 +23,9 @@ pub mod transform;
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
 pub use function::{
-    Autocast, BatchAxes, Jit, Policy, Tree, autocast, checkpoint, checkpoint_name, checkpoint_with, custom_jvp, custom_vjp, grad, hessian,
-    hvp, jacfwd, jacrev, jit, jvp, linearize, stop_gradient, value_and_grad, vjp, vmap, vmap_with,
+    Autocast, BatchAxes, Jit, Policy, Tree, autocast, checkpoint, checkpoint_name, checkpoint_with, cond, custom_jvp, custom_vjp,
+    fori_loop, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, scan, scan_reversed, stop_gradient, value_and_grad, vjp, vmap,
+    vmap_with, while_loop,
 };
 pub use plan::{Report, Stats, explain, stats};
 pub use program::{Program, Spec};
@@ -36,8 +37,8 @@ pub use tensor::{
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::function::{
-        autocast, checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, stop_gradient,
-        value_and_grad, vjp, vmap, vmap_with,
+        autocast, checkpoint, cond, custom_jvp, custom_vjp, fori_loop, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, scan,
+        scan_reversed, stop_gradient, value_and_grad, vjp, vmap, vmap_with, while_loop,
     };
     pub use crate::nn::Linear;
     pub use crate::optim::Adam;

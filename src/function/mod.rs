@@ -10,6 +10,7 @@
 mod autocast;
 mod checkpoint;
 pub(crate) mod compiled;
+mod control;
 mod custom;
 mod differentiate;
 pub(crate) mod graph_transform;
@@ -21,6 +22,7 @@ mod vmap;
 
 pub use autocast::{Autocast, autocast};
 pub use checkpoint::{Policy, Saveable, checkpoint, checkpoint_name, checkpoint_with};
+pub use control::{cond, fori_loop, scan, scan_reversed, while_loop};
 pub use custom::{Func, custom_jvp, custom_vjp};
 pub use differentiate::{Linearized, Loss, Pullback, grad, jvp, linearize, stop_gradient, value_and_grad, vjp};
 pub use graph_transform::record_trace;

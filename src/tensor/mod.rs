@@ -43,7 +43,7 @@ pub use pad::PadMode;
 pub use pool::PoolOptions;
 pub(crate) use random::draws;
 pub use random::{Generator, manual_seed};
-pub(crate) use random::{default_draws, reserve_draws};
+pub(crate) use random::{default_draws, draw_token, reserve_default, reserve_draws};
 pub use slice::{NewAxis, SliceItem};
 pub use vision::Interpolate;
 

@@ -59,7 +59,7 @@ impl Batch<'_> {
         // Where each example has its own end, all that is carried is its own; and so on through the loop.
         let (body, go, apart) = loop {
             let go = match &l.trip {
-                Trip::While(go) => Some(Lifting::new(go, size, &ins[..own])?),
+                Trip::While(go) => Some(Lifting::new(go, size, &[&ins[..own], &[false]].concat())?),
                 _ => None,
             };
             let apart = go.as_ref().is_some_and(|g| g.outputs[0].batched) || (l.trip == Trip::Count && ins[0]);

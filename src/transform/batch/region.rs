@@ -19,6 +19,7 @@ pub(super) struct Lifting {
 impl Lifting {
     /// Batches a body over the inputs for which `batched` holds.
     pub(super) fn new(body: &Trace, size: usize, batched: &[bool]) -> Result<Lifting> {
+        debug_assert_eq!(body.inputs.len(), batched.len());
         let mut t = body.clone();
         let mut seeds = Vec::new();
         let inputs = body
@@ -34,7 +35,9 @@ impl Lifting {
                 new
             })
             .collect();
-        let outputs = lift(&mut t, size, &seeds, &[], &body.outputs)?;
+        // What a batched region draws, it draws for each example.
+        let draws: Vec<ValueId> = body.values().filter(|&v| body[v].op == Op::Random).collect();
+        let outputs = lift(&mut t, size, &seeds, &draws, &body.outputs)?;
         Ok(Lifting { t, inputs, outputs, size })
     }
 

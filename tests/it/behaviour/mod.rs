@@ -1,6 +1,7 @@
 //! What a user may rely on, one named test each.
 
 mod batching;
+mod control;
 mod derivatives;
 mod errors;
 mod jit;
