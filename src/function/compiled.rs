@@ -46,15 +46,35 @@ pub(crate) fn record_once<R>(
     if draws > 0 {
         inputs.extend([key, counter]);
     }
-    let body = region::close(&inputs, &outputs)?;
+    let body = with_constants(region::close(&inputs, &outputs)?, inputs.len());
     Ok(Recorded { result, outputs, body, draws })
+}
+
+/// The body with the numbers it took from outside as constants: they are the recording's, and stay. Inputs from `own` on were captured.
+fn with_constants(body: Body, own: usize) -> Body {
+    let mut trace = Trace::new();
+    let mut captured = Inputs::new();
+    let mut args = Vec::with_capacity(body.trace.inputs.len());
+    for (i, &v) in body.trace.inputs.iter().enumerate() {
+        let (dtype, shape) = (body.trace.dtype(v), body.trace.shape(v).clone());
+        args.push(match i.checked_sub(own).map(|k| &body.captured[k]) {
+            Some(Input::Number(n)) => trace.constant(n.value(), dtype, &shape),
+            Some(node) => {
+                captured.push(node.clone());
+                trace.input(dtype, shape)
+            }
+            None => trace.input(dtype, shape),
+        });
+    }
+    trace.outputs = trace.inline(&body.trace, &args);
+    Body { trace, captured }
 }
 
 /// What a recorded function captured, computed.
 ///
 /// # Errors
 /// What computing it reports; among that, that it is a stand-in that leaked out of another recording.
-pub(crate) fn values(captured: &Inputs, device: DeviceId) -> Result<Vec<Value>> {
+pub(crate) fn values(captured: &Inputs) -> Result<Vec<Value>> {
     let nodes: Vec<_> = captured.iter().filter_map(|i| if let Input::Node(n) = i { Some(n.clone()) } else { None }).collect();
     plan::evaluate(&nodes, plan::Keep::Recipe)?;
     captured
@@ -64,12 +84,7 @@ pub(crate) fn values(captured: &Inputs, device: DeviceId) -> Result<Vec<Value>> 
                 Some(v) => v.clone(),
                 None => Err(err!(Internal, "a captured tensor was not computed")),
             },
-            Input::Number(n) => {
-                let mut bytes = [0; 8];
-                n.value().write(n.dtype, &mut bytes);
-                let storage = crate::backend::of(device).upload(&bytes[..n.dtype.size()])?;
-                Ok(Value { storage, dtype: n.dtype })
-            }
+            Input::Number(_) => Err(err!(Internal, "a captured number is a constant")),
         })
         .collect()
 }

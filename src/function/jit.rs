@@ -191,7 +191,7 @@ impl<R: Tree> Recording<R> {
         let call = |inputs: Vec<Tensor>| f(args.map(&mut Next(inputs.into_iter()))).into_result();
         let Recorded { result, outputs, body, draws } = record_once(&types, device, call, tree::leaves)?;
         // What was captured is computed once and held.
-        let captured = values(&body.captured, device)?;
+        let captured = values(&body.captured)?;
         // The recorded graph is let go.
         let bare = outputs.iter().map(|t| Tensor::placeholder(t.dtype(), t.shape().clone(), device)).collect::<Vec<_>>();
         let result = result.map(&mut Next(bare.into_iter()));

@@ -19,6 +19,11 @@ const RECOMPUTE: u32 = 6;
 /// Work per element that may be repeated inside one kernel where a value is read at several places.
 const REPEAT: u32 = 16;
 
+/// Most reductions of a kernel: each may be a pass of its own over the row, which computes again what it needs.
+const MAX_REDUCTIONS: usize = 32;
+/// Most values of a kernel: beyond, one more launch costs nothing beside the work, and compiling stays linear.
+const MAX_VALUES: usize = 4096;
+
 /// What sort of kernel a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -58,6 +63,8 @@ pub struct Group {
     pub axes: Runs,
     /// Values that live here and nowhere else.
     pub members: Vec<ValueId>,
+    /// How many of them are reductions.
+    pub reductions: usize,
     /// Groups that read what this one stores.
     pub succ: Vec<GroupId>,
     /// Merged into another group.
@@ -79,6 +86,11 @@ impl Group {
 
     pub(super) fn runs(&self) -> Runs {
         merge(&self.axes)
+    }
+
+    /// Whether it could take so many more values, so many of them reductions.
+    pub(super) fn has_room(&self, values: usize, reductions: usize) -> bool {
+        self.members.len() + values <= MAX_VALUES && self.reductions + reductions <= MAX_REDUCTIONS
     }
 }
 
@@ -274,7 +286,7 @@ impl Grouper<'_> {
 
     fn new_group(&mut self, kind: Kind, shape: &[usize]) -> GroupId {
         let axes = shape.iter().map(|&d| (d, false)).collect();
-        self.g.groups.push(Group { kind, axes, members: Vec::new(), succ: Vec::new(), dead: false });
+        self.g.groups.push(Group { kind, axes, members: Vec::new(), reductions: 0, succ: Vec::new(), dead: false });
         self.g.groups.len() as GroupId - 1
     }
 
@@ -291,7 +303,9 @@ impl Grouper<'_> {
         self.g.home[v.index()] = Some(g);
         self.g.level[v.index()] = level;
         self.place[v.index()] = SmallVec::from_slice(&[(g, level)]);
-        self.g.groups[g as usize].members.push(v);
+        let group = &mut self.g.groups[g as usize];
+        group.members.push(v);
+        group.reductions += usize::from(matches!(self.t[v].op, Op::Reduce(..)));
         let mut stored = self.output[v.index()];
         for u in uses.iter().filter(|u| u.group != g) {
             stored = true;
@@ -422,6 +436,10 @@ impl Grouper<'_> {
     /// Whether a light value can be computed once per point or per row of the group.
     fn light_joins(&mut self, v: ValueId, u: &Use, cone: &Cone) -> bool {
         let group = &self.g.groups[u.group as usize];
+        if !group.has_room(1, 0) {
+            self.refuse(v, u, Reason::Size);
+            return false;
+        }
         match u.level {
             Level::Elem | Level::Row => true,
             Level::Free => {
@@ -490,6 +508,9 @@ impl Grouper<'_> {
         let group = &self.g.groups[u.group as usize];
         if !matches!(group.kind, Kind::Loop) {
             return Err(Reason::Kind);
+        }
+        if !group.has_room(1, 1) {
+            return Err(Reason::Size);
         }
         let revisits = u.spread.is_some();
         if revisits && row_len(r) > MAX_ROW {

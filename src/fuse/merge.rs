@@ -31,6 +31,7 @@ impl Grouper<'_> {
         let runs = x.runs();
         let plain = !x.dead && !y.dead && matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop));
         if !plain
+            || !x.has_room(y.members.len(), y.reductions)
             || !x.has_row()
             || (y.has_row() && y.runs() != runs)
             || !runs.last().is_some_and(|r| r.1)
@@ -140,7 +141,7 @@ impl Grouper<'_> {
     fn absorb(&mut self, a: GroupId, b: GroupId) {
         let mut from = std::mem::replace(
             &mut self.g.groups[b as usize],
-            Group { kind: Kind::Loop, axes: Runs::new(), members: Vec::new(), succ: Vec::new(), dead: true },
+            Group { kind: Kind::Loop, axes: Runs::new(), members: Vec::new(), reductions: 0, succ: Vec::new(), dead: true },
         );
         for &m in &from.members {
             if self.g.home[m.index()] == Some(b) {
@@ -149,6 +150,7 @@ impl Grouper<'_> {
         }
         let into = &mut self.g.groups[a as usize];
         into.members.append(&mut from.members);
+        into.reductions += from.reductions;
         for s in from.succ {
             if !into.succ.contains(&s) {
                 into.succ.push(s);
@@ -166,7 +168,7 @@ impl Grouper<'_> {
 
     fn mergeable(&self, a: usize, b: usize, reads: &[Vec<ValueId>]) -> bool {
         let (x, y) = (&self.g.groups[a], &self.g.groups[b]);
-        if x.dead || y.dead || !matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop)) {
+        if x.dead || y.dead || !matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop)) || !x.has_room(y.members.len(), y.reductions) {
             return false;
         }
         // One element computed beside a row kernel with one row: saves a launch.

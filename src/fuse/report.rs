@@ -26,6 +26,8 @@ pub enum Reason {
     Domain,
     /// The reader is a kernel of a kind that takes nothing more.
     Kind,
+    /// The kernel holds as many values or reductions as it may.
+    Size,
     /// The row has that many elements: revisited, it would fall out of the cache.
     LongRow(usize),
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Reason {
             Reason::Epilogue => f.write_str("several kernels read it; it is the epilogue of its own contraction"),
             Reason::Domain => f.write_str("its reader walks another iteration domain"),
             Reason::Kind => f.write_str("its reader is a contraction, sort, scan or scatter, which takes it as a stored operand"),
+            Reason::Size => f.write_str("its reader holds as many values or reductions as a kernel may"),
             Reason::LongRow(n) => write!(f, "a row of {n} elements would fall out of the cache before it is revisited"),
         }
     }
