@@ -193,19 +193,9 @@ impl Tensor {
                 v.shape()
             );
         }
-        let width = self.shape()[self.rank() - 1];
-        let scale = scale.unwrap_or(1.0 / (width as f64).sqrt());
-        let mut scores = (self * Lit(scale)).matmul(&k.mt());
-        pass_poison!(scores);
-        let (l, s) = (scores.shape()[scores.rank() - 2], scores.shape()[scores.rank() - 1]);
-        if causal {
-            let _on = self.device().enter();
-            scores = scores.keep_where(&Tensor::lower_mask(l, s, 0), f64::NEG_INFINITY);
-        }
-        if let Some(m) = mask {
-            scores = if m.dtype() == DType::Bool { scores.keep_where(m, f64::NEG_INFINITY) } else { &scores + m.cast(scores.dtype()) };
-        }
-        scores.softmax(-1).matmul(v)
+        let weights = self.attention_weights(k, mask, causal, scale);
+        pass_poison!(weights);
+        weights.matmul(v)
     }
 
     /// `x w^T + bias` with w `[out, in]`, bias `[out]`: `[.., in] -> [.., out]`.

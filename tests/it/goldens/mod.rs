@@ -24,8 +24,12 @@ enum Outcome {
     Passed,
     Failed(String),
     Unsupported(String),
+    /// Random: its properties hold.
+    Random,
+    /// A dtype that is refused with an error, as [`ops::refuses`] says.
+    Refused,
     /// Not what PyTorch has, for a reason that [`ops::DIFFERENCES`] gives.
-    Differs(&'static str),
+    Differs(String),
 }
 
 #[derive(Default)]
@@ -34,6 +38,8 @@ struct Count {
     failed: usize,
     unsupported: usize,
     differs: usize,
+    random: usize,
+    refused: usize,
 }
 
 impl Count {
@@ -43,28 +49,36 @@ impl Count {
             Outcome::Failed(_) => &mut self.failed,
             Outcome::Unsupported(_) => &mut self.unsupported,
             Outcome::Differs(_) => &mut self.differs,
+            Outcome::Random => &mut self.random,
+            Outcome::Refused => &mut self.refused,
         } += 1;
     }
 
     fn show(&self) -> String {
-        let apart = if self.differs > 0 { format!(" ({} differ, see below)", self.differs) } else { String::new() };
+        let apart = [(self.differs, "differ, see below"), (self.random, "random"), (self.refused, "refused")];
+        let apart: String = apart.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(" ({n} {what})")).collect();
         format!("{:>4} passed {:>3} failed {:>3} unsupported{apart}", self.passed, self.failed, self.unsupported)
     }
 }
 
 /// A failure that is known, as what it is. A known difference that passes is none, and fails, so that the list stays true.
-fn known(o: Outcome, id: &str, what: &str) -> Outcome {
-    match (ops::difference(id, what), o) {
-        (Some(why), Outcome::Failed(_)) => Outcome::Differs(why),
+fn known(o: Outcome, case: &Case, files: &Files, what: &str) -> Outcome {
+    let o = match (ops::difference(case, files, what), o) {
+        (Some(why), Outcome::Failed(_)) => Outcome::Differs(why.to_string()),
         (Some(_), Outcome::Passed) => Outcome::Failed("passes, though it is listed as a difference".into()),
         (_, o) => o,
+    };
+    match o {
+        Outcome::Failed(e) => ops::rounding(case, what).map_or(Outcome::Failed(e), |why| Outcome::Differs(why.to_string())),
+        o => o,
     }
 }
 
 /// The outcome of a closure that may panic, poison or give an error.
-fn guarded(f: impl FnOnce() -> Outcome) -> Outcome {
+fn guarded(case: &Case, files: &Files, f: impl FnOnce() -> Outcome) -> Outcome {
     match catch_unwind(AssertUnwindSafe(|| lazuli::catch(f))) {
         Ok(Ok(o)) => o,
+        Ok(Err(e)) if e.kind() == lazuli::ErrorKind::DType && ops::refuses(case, files) => Outcome::Refused,
         Ok(Err(e)) => Outcome::Failed(format!("slip: {e}")),
         Err(p) => {
             let text = p.downcast_ref::<String>().cloned().or_else(|| p.downcast_ref::<&str>().map(|s| s.to_string()));
@@ -92,6 +106,14 @@ fn check_value(case: &Case, files: &Files, tensors: &HashMap<String, Tensor>) ->
     }
     if let Err(e) = lazuli::eval(&out) {
         return Outcome::Failed(format!("evaluation: {e}"));
+    }
+    if let Some(holds) = ops::random::property(case, &Args::new(case, files, tensors), &out) {
+        let typed = out.iter().zip(&case.outputs).all(|(t, k)| *t.shape() == files.host[k].shape && t.dtype() == files.host[k].dtype);
+        return match holds {
+            Ok(()) if typed => Outcome::Random,
+            Ok(()) => Outcome::Failed("a random result of another shape or dtype".into()),
+            Err(e) => Outcome::Failed(e),
+        };
     }
     for (i, key) in case.outputs.iter().enumerate() {
         if let Err(e) = compare::output(case, files, tensors, i, &out, &files.host[key]) {
@@ -139,6 +161,14 @@ fn check_gradients(case: &Case, files: &Files, tensors: &HashMap<String, Tensor>
         }
         gradients
     };
+    if let Ok(out) = apply(case, files, tensors)
+        && ops::random::property(case, &Args::new(case, files, tensors), &out).is_some()
+    {
+        return match lazuli::eval(&gradients) {
+            Ok(()) => Outcome::Random,
+            Err(e) => Outcome::Failed(format!("evaluation of gradients: {e}")),
+        };
+    }
     if let Err(e) = lazuli::eval(&gradients) {
         return Outcome::Failed(format!("evaluation of gradients: {e}"));
     }
@@ -180,16 +210,16 @@ fn goldens() {
             Default::default()
         });
         let mut note = |what: &str, o: &Outcome| match o {
-            Outcome::Passed => {}
+            Outcome::Passed | Outcome::Random | Outcome::Refused => {}
             Outcome::Failed(e) => failures.push(format!("{} {what}: {e}", case.id)),
             Outcome::Differs(why) => differences.push(format!("{} {what}: {why}", case.id)),
             Outcome::Unsupported(why) => *gaps.entry((case.op.clone(), why.clone())).or_default() += 1,
         };
-        let value = known(guarded(|| check_value(case, &files, &tensors)), &case.id, "value");
+        let value = known(guarded(case, &files, || check_value(case, &files, &tensors)), case, &files, "value");
         row.0.add(&value);
         note("value", &value);
         if !case.grads.is_empty() {
-            let gradient = known(guarded(|| check_gradients(case, &files, &tensors)), &case.id, "gradient");
+            let gradient = known(guarded(case, &files, || check_gradients(case, &files, &tensors)), case, &files, "gradient");
             row.1.add(&gradient);
             note("gradient", &gradient);
         }
@@ -205,6 +235,8 @@ fn goldens() {
             t.failed += c.failed;
             t.unsupported += c.unsupported;
             t.differs += c.differs;
+            t.random += c.random;
+            t.refused += c.refused;
         }
     }
     let _ = writeln!(report, "{:<50} values {}   gradients {}", "total", total.0.show(), total.1.show());
