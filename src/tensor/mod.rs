@@ -24,6 +24,7 @@ mod max_pool;
 mod max_unpool;
 mod norm;
 mod operand;
+pub mod ops;
 mod pad;
 mod pool;
 mod random;

@@ -254,3 +254,12 @@ fn goldens() {
     assert!(missing.is_empty(), "unsupported, though its op is on the list: {missing:?}");
     assert!(failures.is_empty(), "{} checks failed, the first: {}", failures.len(), failures[0]);
 }
+
+/// The page of the documentation that lists ops names every one that is dispatched.
+#[test]
+fn every_op_is_on_the_page_of_ops() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tensor/ops.md");
+    let page = std::fs::read_to_string(&path).expect("the page");
+    let missing: Vec<&str> = ops::names().filter(|n| !page.contains(&format!("| `{n}` |"))).collect();
+    assert!(missing.is_empty(), "not on {}: {missing:?}", path.display());
+}
