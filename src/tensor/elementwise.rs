@@ -192,9 +192,13 @@ impl Tensor {
         }
     }
 
-    /// `x * x`.
+    /// `x * x`; of Bool, as I64.
     #[track_caller]
     pub fn square(&self) -> Tensor {
+        if self.dtype() == DType::Bool {
+            let x = self.cast(DType::I64);
+            return x.binary(Binary::Mul, &x, Meet::Promote);
+        }
         self.binary(Binary::Mul, self, Meet::Promote)
     }
 
@@ -221,7 +225,9 @@ impl Tensor {
         let s = a.replace(&big, 1.0);
         let near = (&s + s.square() / ((s.square() + Lit(1.0)).sqrt() + Lit(1.0))).log1p();
         let far = a.replace(&big.logical_not(), 1.0).log() + Lit(std::f64::consts::LN_2);
-        Tensor::where_(&big, &far, &near).copysign(&x)
+        // At 0 the magnitude has a kink, asinh has not: there it is x itself.
+        let odd = Tensor::where_(&big, &far, &near).copysign(&x);
+        Tensor::where_(&x.eq(Lit(0.0)), &x, &odd)
     }
 
     /// Inverse hyperbolic cosine; NaN below 1.

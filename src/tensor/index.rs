@@ -41,7 +41,9 @@ impl Tensor {
     pub(crate) fn gather_axis(&self, axis: usize, index: &Tensor) -> Tensor {
         pass_poison!(self, index);
         let last = self.rank() - 1;
-        Tensor::record(Op::Gather(last as u8), &[&self.move_axis(axis, last), &index.move_axis(axis, last)]).move_axis(last, axis)
+        let g = Tensor::record(Op::Gather(last as u8), &[&self.move_axis(axis, last), &index.move_axis(axis, last)]);
+        pass_poison!(g);
+        g.move_axis(last, axis)
     }
 
     /// The slices along an axis that a 1-d (or 0-d) integer tensor names; the axis has its length.
@@ -222,7 +224,14 @@ impl Tensor {
         let place = Tensor::iota_shape(&Shape::new(&[n]), 0, DType::I64).reshape_shape(&places);
         let hit = spread(&index.wrap_negative(n)).eq(&place);
         let ones = Tensor::constant(Scalar::Int(1), self.dtype(), &Shape::scalar());
-        let factors = Tensor::where_(&hit, spread(&src), &ones).reduce_axes(crate::trace::Reduce::Prod, &[last]);
+        // A product of truth values is "and".
+        let kind = if self.dtype() == DType::Bool { crate::trace::Reduce::Min } else { crate::trace::Reduce::Prod };
+        let factors = Tensor::where_(&hit, spread(&src), &ones);
+        if index.shape()[a] == 0 {
+            return self.clone();
+        }
+        let factors = factors.reduce_axes(kind, &[last]);
+        pass_poison!(factors);
         let hi: AxisVec = (0..self.rank()).map(|i| self.shape()[i] - factors.shape()[i]).collect();
         let lo = AxisVec::from_elem(0, self.rank());
         let factors = factors.pad_constant(&lo, &hi, Scalar::Int(1));
@@ -269,6 +278,7 @@ impl Tensor {
         or_poison!(self.along(op, a, index));
         let src = or_poison!(self.updates(op, index, src));
         pass_poison!(src);
+        let mode = if self.dtype() == DType::Bool { of_truth_values(mode) } else { mode };
         if index.numel() == 0 {
             return self.clone();
         }
@@ -286,8 +296,9 @@ impl Tensor {
         let part = self.slice_spec(corner.clone());
         let last = self.rank() - 1;
         let moved = [part.move_axis(a, last), index.move_axis(a, last), src.move_axis(a, last)];
-        let out = Tensor::record(Op::Scatter(mode, last as u8), &[&moved[0], &moved[1], &moved[2]]).move_axis(last, a);
+        let out = Tensor::record(Op::Scatter(mode, last as u8), &[&moved[0], &moved[1], &moved[2]]);
         pass_poison!(out);
+        let out = out.move_axis(last, a);
         if out.shape() == self.shape() {
             return out;
         }
@@ -337,7 +348,10 @@ impl Tensor {
             );
         }
         let index = index.wrap_negative(self.shape()[a]).flatten_all();
-        Tensor::record(Op::Scatter(mode, 0), &[&self.move_axis(a, 0), &index, &src.move_axis(a, 0)]).move_axis(0, a)
+        let mode = if self.dtype() == DType::Bool { of_truth_values(mode) } else { mode };
+        let out = Tensor::record(Op::Scatter(mode, 0), &[&self.move_axis(a, 0), &index, &src.move_axis(a, 0)]);
+        pass_poison!(out);
+        out.move_axis(0, a)
     }
 
     /// This tensor with the slices along an axis that a 1-d integer tensor names filled with `value` (a number or a 0-d tensor).
@@ -466,6 +480,11 @@ impl Tensor {
         }
         Ok(())
     }
+}
+
+/// A sum of truth values is "or".
+fn of_truth_values(mode: ScatterMode) -> ScatterMode {
+    if mode == ScatterMode::Add { ScatterMode::Max } else { mode }
 }
 
 pub(super) fn integer(op: &str, index: &Tensor) -> Result<()> {

@@ -246,7 +246,7 @@ impl Tensor {
     #[track_caller]
     pub fn margin_ranking_loss_with(&self, other: &Tensor, label: &Tensor, margin: f64, reduction: Reduction) -> Tensor {
         pass_poison!(self, other, label);
-        (label.to_float().neg_of() * (self - other) + Lit(margin)).clamp_min(Lit(0.0)).reduced(reduction)
+        (label.neg_of() * (self - other) + Lit(margin)).clamp_min(Lit(0.0)).reduced(reduction)
     }
 
     /// [`triplet_margin_loss`](Tensor::triplet_margin_loss) with options.

@@ -105,6 +105,9 @@ impl Tensor {
     #[track_caller]
     pub fn max_unpool(&self, indices: &Tensor, out: &[usize]) -> Tensor {
         pass_poison!(self, indices);
+        if !self.dtype().is_float() {
+            slip_now!(DType, "max_unpool: the input is {}, not a float: cast it first", self.dtype());
+        }
         if !indices.dtype().is_int() || indices.shape() != self.shape() {
             slip_now!(
                 Shape,
@@ -122,6 +125,10 @@ impl Tensor {
         let zeros = Tensor::constant(crate::Scalar::Int(0), self.dtype(), &with(places));
         let count = self.shape()[lead..].iter().product();
         let full: Shape = outer.iter().copied().chain(out.iter().copied()).collect();
-        zeros.scatter(-1, &indices.reshape_shape(&with(count)), self.reshape_shape(&with(count))).reshape(&full)
+        let (at, x) = (indices.reshape_shape(&with(count)), self.reshape_shape(&with(count)));
+        let out = zeros.scatter(-1, &at, x.detach());
+        // Windows that overlap name an element twice: each of them gets its gradient, as in PyTorch.
+        let slope = (&x - x.detach()).keep_where(&x.isfinite(), 0.0);
+        (out + zeros.scatter_add(-1, &at, slope)).reshape(&full)
     }
 }

@@ -144,8 +144,11 @@ impl Tensor {
     /// If there is no axis 1 or `size` is 0.
     #[track_caller]
     pub fn local_response_norm(&self, size: usize, alpha: f64, beta: f64, k: f64) -> Tensor {
-        let x = self.to_float();
-        pass_poison!(x);
+        pass_poison!(self);
+        if !self.dtype().is_float() {
+            slip_now!(DType, "local_response_norm: the input is {}, not a float: cast it first", self.dtype());
+        }
+        let x = self.clone();
         if x.rank() < 2 || size == 0 {
             slip_now!(Shape, "local_response_norm over {size} channels of shape {}", x.shape());
         }

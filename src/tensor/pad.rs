@@ -58,7 +58,8 @@ impl Tensor {
         self.pad(&pairs, value)
     }
 
-    /// Continued beyond its edges: see [`PadMode`]. Widths as in [`pad`](Tensor::pad); what a negative one crops is cropped after that.
+    /// Continued beyond its edges: see [`PadMode`]. Widths as in [`pad`](Tensor::pad); what a negative one crops is cropped after that (before it, if it
+    /// goes round).
     ///
     /// # Panics
     /// If there are more pairs than axes, or a width is more than the mode can fill.
@@ -71,7 +72,17 @@ impl Tensor {
             if before == 0 && after == 0 {
                 continue;
             }
+            if mode == PadMode::Circular {
+                // What is cropped is gone before the rest goes round.
+                let n = x.shape()[a];
+                let (front, back) = (before.min(0).unsigned_abs(), after.min(0).unsigned_abs());
+                if front + back > n {
+                    slip_now!(Shape, "pad: ({before}, {after}) crops more than axis {a} of shape {} has", self.shape());
+                }
+                x = x.slice_axis(a, front, n - back, 1);
+            }
             let n = x.shape()[a];
+            let (before, after) = if mode == PadMode::Circular { (before.max(0), after.max(0)) } else { (before, after) };
             let limit = match mode {
                 PadMode::Reflect => n.saturating_sub(1),
                 PadMode::Circular => n,

@@ -31,7 +31,7 @@ pub struct PoolOptions {
     /// Averages: whether padding counts as zeros. True by default.
     pub count_include_pad: bool,
     /// Averages: what sums are divided by, instead of the number of elements.
-    pub divisor: Option<usize>,
+    pub divisor: Option<isize>,
 }
 
 impl PoolOptions {
@@ -70,7 +70,7 @@ impl PoolOptions {
         self
     }
     /// Averages: what sums are divided by (PyTorch's `divisor_override`).
-    pub fn divisor(mut self, divisor: usize) -> Self {
+    pub fn divisor(mut self, divisor: isize) -> Self {
         self.divisor = Some(divisor);
         self
     }

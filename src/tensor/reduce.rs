@@ -50,9 +50,9 @@ reductions! {
     amin amin_keepdim() min_over;
     /// Arithmetic mean over the axes of what is not NaN.
     nanmean nanmean_keepdim() nanmean_over;
-    /// Whether any element along the axes differs from 0: Bool.
+    /// Whether any element along the axes differs from 0: Bool (U8 for U8).
     any any_keepdim() any_over;
-    /// Whether all elements along the axes differ from 0: Bool.
+    /// Whether all elements along the axes differ from 0: Bool (U8 for U8).
     all all_keepdim() all_over;
     /// How many elements along the axes differ from 0: I64.
     count_nonzero count_nonzero_keepdim() count_nonzero_over;
@@ -99,22 +99,28 @@ impl Tensor {
         self.reduce_axes(Reduce::Min, axes)
     }
 
+    /// PyTorch's `any` and `all` of U8 are U8, which was its type of truth values before there was Bool.
+    #[track_caller]
+    fn of_truth(&self, t: Tensor) -> Tensor {
+        if self.dtype() == DType::U8 { t.cast(DType::U8) } else { t }
+    }
+
     #[track_caller]
     fn any_over(&self, axes: &[usize]) -> Tensor {
         let _on = self.device().enter();
         if self.count_along(axes) == 0 {
-            return Tensor::constant(Scalar::Bool(false), DType::Bool, &self.shape().without(axes));
+            return self.of_truth(Tensor::constant(Scalar::Bool(false), DType::Bool, &self.shape().without(axes)));
         }
-        self.cast(DType::Bool).reduce_axes(Reduce::Max, axes)
+        self.of_truth(self.cast(DType::Bool).reduce_axes(Reduce::Max, axes))
     }
 
     #[track_caller]
     fn all_over(&self, axes: &[usize]) -> Tensor {
         let _on = self.device().enter();
         if self.count_along(axes) == 0 {
-            return Tensor::constant(Scalar::Bool(true), DType::Bool, &self.shape().without(axes));
+            return self.of_truth(Tensor::constant(Scalar::Bool(true), DType::Bool, &self.shape().without(axes)));
         }
-        self.cast(DType::Bool).reduce_axes(Reduce::Min, axes)
+        self.of_truth(self.cast(DType::Bool).reduce_axes(Reduce::Min, axes))
     }
 
     #[track_caller]

@@ -45,7 +45,7 @@ pub enum GridMode {
     Nearest,
     /// Linear along every axis.
     Linear,
-    /// Cubic convolution along both axes of an image (two axes only).
+    /// Cubic convolution along every axis.
     Cubic,
 }
 
@@ -127,10 +127,12 @@ impl Tensor {
     #[track_caller]
     fn resize_axis(&self, axis: usize, m: usize, ratio: f64, mode: Interpolate) -> Tensor {
         let n = self.shape()[axis];
-        if m == n && (ratio == 1.0 || mode.aligned()) {
+        let linear = matches!(mode, Interpolate::Linear | Interpolate::LinearAlignCorners);
+        // As PyTorch, whose factor then does not matter.
+        if m == n && (ratio == 1.0 || mode.aligned() || linear || mode == Interpolate::Nearest) {
             return self.clone();
         }
-        if mode == Interpolate::Nearest && m.is_multiple_of(n) && ratio == n as f64 / m as f64 {
+        if mode == Interpolate::Nearest && (m == 2 * n || (m.is_multiple_of(n) && ratio == n as f64 / m as f64)) {
             return self.repeat_interleave(m / n, axis);
         }
         let d = compute_dtype(self.dtype());
@@ -147,7 +149,6 @@ impl Tensor {
             true => i * Lit(0.0),
             false => centre(i) - Lit(0.5),
         };
-        let linear = matches!(mode, Interpolate::Linear | Interpolate::LinearAlignCorners);
         let place = if linear { place.clamp_min(Lit(0.0)) } else { place };
         let low = place.floor();
         let along: Shape = (0..self.rank()).map(|a| if a == axis { m } else { 1 }).collect();
@@ -170,7 +171,7 @@ impl Tensor {
     #[track_caller]
     pub fn grid_sample(&self, grid: &Tensor, mode: GridMode, padding: GridPadding, align_corners: bool) -> Tensor {
         pass_poison!(self, grid);
-        let n = or_poison!(self.grid_axes(grid, mode));
+        let n = or_poison!(self.grid_axes(grid));
         let _on = self.device().enter();
         // In the order of the image's axes.
         let axes: Vec<GridAxis> = (0..n).map(|a| GridAxis { extent: self.shape()[a + 2], padding, align: align_corners }).collect();
@@ -185,9 +186,10 @@ impl Tensor {
                 let low: Vec<Tensor> = at.iter().map(|t| t.detach().floor()).collect();
                 let part: Vec<Tensor> = at.iter().zip(&low).map(|(t, l)| t - l).collect();
                 let corner = |bits: usize| {
-                    let upper = |a: usize| bits >> a & 1 == 1;
+                    // The last axis changes first, as in PyTorch: sums round alike.
+                    let upper = |a: usize| bits >> (n - 1 - a) & 1 == 1;
                     let place: Vec<Tensor> = (0..n).map(|a| if upper(a) { &low[a] + Lit(1.0) } else { low[a].clone() }).collect();
-                    let weight = (0..n).map(|a| if upper(a) { part[a].clone() } else { part[a].neg_of() + Lit(1.0) });
+                    let weight = (0..n).rev().map(|a| if upper(a) { part[a].clone() } else { part[a].neg_of() + Lit(1.0) });
                     let weight = weight.reduce(|a, b| a * b).unwrap_or_else(|| low[0].ones_like());
                     self.pixels(&place) * weight.unsqueeze(1)
                 };
@@ -196,20 +198,21 @@ impl Tensor {
             GridMode::Cubic => {
                 let low: Vec<Tensor> = at.iter().map(|t| t.detach().floor()).collect();
                 let part: Vec<Tensor> = at.iter().zip(&low).map(|(t, l)| t - l).collect();
-                let tap = |k: [i64; 2]| {
-                    // Every tap is brought into the image by itself.
-                    let place: Vec<Tensor> = (0..2).map(|a| axes[a].inside(&(&low[a] + Lit(k[a] as f64)))).collect();
-                    let weight = cubic_weight(&part[0], k[0]) * cubic_weight(&part[1], k[1]);
-                    self.pixels(&place) * weight.unsqueeze(1)
+                let tap = |number: usize| {
+                    // Every tap is brought into the image by itself; the last axis changes first.
+                    let k = |a: usize| (number >> (2 * (n - 1 - a)) & 3) as i64 - 1;
+                    let place: Vec<Tensor> = (0..n).map(|a| axes[a].inside(&(&low[a] + Lit(k(a) as f64)))).collect();
+                    let weight = (0..n).rev().map(|a| cubic_weight(&part[a], k(a))).reduce(|a, b| a * b);
+                    self.pixels(&place) * weight.unwrap_or_else(|| low[0].ones_like()).unsqueeze(1)
                 };
-                let taps = (-1..3).flat_map(|j| (-1..3).map(move |i| [j, i])).map(tap);
+                let taps = (0..1usize << (2 * n)).map(tap);
                 taps.reduce(|a, b| a + b).unwrap_or_else(|| self.clone())
             }
         }
     }
 
     /// The number of spatial axes, if everything fits.
-    fn grid_axes(&self, grid: &Tensor, mode: GridMode) -> Result<usize> {
+    fn grid_axes(&self, grid: &Tensor) -> Result<usize> {
         let n = self.rank().saturating_sub(2);
         let fits = (2..=3).contains(&n) && grid.rank() == n + 2 && grid.shape()[0] == self.shape()[0] && grid.shape()[n + 1] == n;
         if !fits {
@@ -220,9 +223,6 @@ impl Tensor {
         }
         if self.shape()[2..].contains(&0) {
             bail!(Shape, "grid_sample: the image {} has no pixels", self.shape());
-        }
-        if mode == GridMode::Cubic && n != 2 {
-            bail!(Argument, "grid_sample: cubic interpolation is for two spatial axes, the image has shape {}", self.shape());
         }
         Ok(n)
     }
@@ -256,7 +256,7 @@ impl GridAxis {
     #[track_caller]
     fn place(&self, t: Tensor) -> Tensor {
         let e = self.extent as f64;
-        if self.align { (t + Lit(1.0)) * Lit((e - 1.0) / 2.0) } else { ((t + Lit(1.0)) * Lit(e) - Lit(1.0)) * Lit(0.5) }
+        if self.align { (t + Lit(1.0)) / Lit(2.0) * Lit(e - 1.0) } else { ((t + Lit(1.0)) * Lit(e) - Lit(1.0)) / Lit(2.0) }
     }
 
     /// A coordinate brought into the image; zeros leave it. Both borders have derivative 0 at the limit itself.

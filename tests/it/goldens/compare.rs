@@ -80,6 +80,16 @@ pub fn output(
 ) -> Result<(), String> {
     let got = host(&all[i])?;
     let result = same(&got, want, &of_output(case));
+    if result.is_err() && i == 1 && matches!(case.op.as_str(), "kthvalue" | "median") && got.dtype == want.dtype && got.shape == want.shape
+    {
+        // Which of equal elements is named is nobody's business.
+        let axis = super::ops::sort_axis(case, files, tensors)?;
+        let x = host(&super::ops::sorted_input(case, files, tensors)?)?;
+        let mut kept = x.shape.to_vec();
+        kept[axis] = 1;
+        let as_kept = |t: &HostTensor| HostTensor::from_bytes(t.dtype, lazuli::Shape::new(&kept), &t.to_bytes()).map_err(|e| e.to_string());
+        return picks_the_same(&x, axis, &as_kept(&got)?, &as_kept(want)?);
+    }
     let indices = (case.op == "argsort" && i == 0) || (matches!(case.op.as_str(), "sort" | "topk") && i == 1);
     if result.is_err() && indices && got.shape == want.shape && got.dtype == want.dtype {
         let axis = super::ops::sort_axis(case, files, tensors)?;

@@ -98,7 +98,7 @@ fn max_pool<const N: usize>(a: &Args) -> R {
 fn avg_pool<const N: usize>(a: &Args) -> R {
     let o = options::<N>(a)?.ceil_mode(a.bool_or(4, "ceil_mode", false)?).count_include_pad(a.bool_or(5, "count_include_pad", true)?);
     let o = match a.int_opt(6, "divisor_override")? {
-        Some(n) => o.divisor(n as usize),
+        Some(n) => o.divisor(n),
         None => o,
     };
     Ok(vec![a.tensor(0, "input")?.avg_pool(N, &o)])

@@ -55,7 +55,10 @@ pub const TABLE: Table = &[
         let shape = Tensor::broadcast_tensors(&[&x, &mask])[0].shape().clone();
         Ok(vec![x.broadcast_to(&shape).masked_scatter(&mask, &a.tensor(2, "source")?)])
     }),
-    ("nonzero", |a| Ok(vec![a.tensor(0, "input")?.nonzero()])),
+    ("nonzero", |a| {
+        let places = a.tensor(0, "input")?.nonzero();
+        Ok(if a.bool_or(usize::MAX, "as_tuple", false)? { places.unbind(1) } else { vec![places] })
+    }),
     ("argwhere", |a| Ok(vec![a.tensor(0, "input")?.nonzero()])),
     ("index_put", |a| {
         let (x, indices, values) = (a.tensor(0, "input")?, a.tensors(1, "indices")?, a.tensor(2, "values")?);
@@ -132,6 +135,7 @@ fn items(a: &Args, at: usize) -> R<Vec<SliceItem>> {
     match a.get(at, "idx|key") {
         Some(Arg::List(l)) => l.iter().map(one).collect(),
         Some(x) => Ok(vec![one(x)?]),
+        None if a.count() > at => Ok(vec![SliceItem::from(NewAxis)]),
         None => Err("no index".into()),
     }
 }

@@ -74,7 +74,16 @@ type Scaled = fn(&Tensor, &Tensor, &Tensor, lazuli::tensor::Rhs, lazuli::tensor:
 /// beta * input + alpha * product
 fn added(a: &Args, product: fn(&Tensor, &Tensor) -> Tensor, method: Scaled, names: [&str; 2]) -> R {
     let (x, p, q) = (a.tensor(0, "input")?, a.tensor(1, names[0])?, a.tensor(2, names[1])?);
-    let (beta, alpha) = (a.either_or(usize::MAX, "beta", 1.0)?, a.either_or(usize::MAX, "alpha", 1.0)?);
+    if a.get(usize::MAX, "beta").is_none() && a.get(usize::MAX, "alpha").is_none() {
+        // Also of truth values, which no number can be multiplied with.
+        return Ok(vec![if x.dtype() == lazuli::DType::Bool { x + product(&p, &q) } else { method(&x, &p, &q, 1.operand(), 1.operand()) }]);
+    }
+    let whole = |e: Either| match e {
+        // PyTorch takes factors of integers as integers.
+        Either::Float(f) if !x.dtype().is_float() => Either::Int(f as i64),
+        e => e,
+    };
+    let (beta, alpha) = (whole(a.either_or(usize::MAX, "beta", 1.0)?), whole(a.either_or(usize::MAX, "alpha", 1.0)?));
     if is_zero(&beta) {
         // PyTorch then does not read the input at all, so that NaN in it is gone.
         return Ok(vec![operand!(alpha, s => product(&p, &q) * s)]);

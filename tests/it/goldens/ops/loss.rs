@@ -17,12 +17,12 @@ macro_rules! loss {
 
 /// As [`loss!`], with a weight of the terms at a position.
 macro_rules! weighted_loss {
-    ($with:ident, $reduction:literal, $weight:literal $(, $arg:literal $at:literal $default:expr)*) => {
+    ($with:ident, $mean:ident, $reduction:literal, $weight:literal $(, $arg:literal $at:literal $default:expr)*) => {
         |a| {
             let ((x, t), r) = (pair(a)?, reduction(a, $reduction)?);
             Ok(vec![match a.tensor_opt($weight, "weight")? {
                 None => x.$with(&t $(, a.float_or($at, $arg, $default)?)*, r),
-                Some(w) => reduced(x.$with(&t $(, a.float_or($at, $arg, $default)?)*, Reduction::None) * w, r),
+                Some(w) => $mean(x.$with(&t $(, a.float_or($at, $arg, $default)?)*, Reduction::None) * &w, &w, r),
             }])
         }
     };
@@ -38,9 +38,9 @@ pub const TABLE: Table = &[
         let (x, t) = pair(a)?;
         Ok(vec![x.nll_loss_with(&t, &class_options(a)?)])
     }),
-    ("nn.functional.mse_loss", weighted_loss!(mse_loss_with, 4, 5)),
-    ("nn.functional.l1_loss", weighted_loss!(l1_loss_with, 4, 5)),
-    ("nn.functional.huber_loss", weighted_loss!(huber_loss_with, 2, 4, "delta" 3 1.0)),
+    ("nn.functional.mse_loss", weighted_loss!(mse_loss_with, weighted_mean, 4, 5)),
+    ("nn.functional.l1_loss", weighted_loss!(l1_loss_with, weighted_mean, 4, 5)),
+    ("nn.functional.huber_loss", weighted_loss!(huber_loss_with, plain_mean, 2, 4, "delta" 3 1.0)),
     ("nn.functional.smooth_l1_loss", loss!(smooth_l1_loss_with, 4, "beta" 5 1.0)),
     ("nn.functional.soft_margin_loss", loss!(soft_margin_loss_with, 4)),
     ("nn.functional.hinge_embedding_loss", loss!(hinge_embedding_loss_with, 5, "margin" 2 1.0)),
@@ -101,12 +101,17 @@ fn reduction(a: &Args, at: usize) -> R<Reduction> {
     })
 }
 
-fn reduced(terms: Tensor, r: Reduction) -> Tensor {
+fn plain_mean(terms: Tensor, _: &Tensor, r: Reduction) -> Tensor {
     match r {
         Reduction::None => terms,
         Reduction::Sum => terms.sum(..),
         _ => terms.mean(..),
     }
+}
+
+/// The mean over the sum of weights.
+fn weighted_mean(terms: Tensor, weight: &Tensor, r: Reduction) -> Tensor {
+    if r == Reduction::Mean { terms.sum(..) / weight.sum(..) } else { plain_mean(terms, weight, r) }
 }
 
 fn class_options(a: &Args) -> R<CrossEntropyOptions> {

@@ -84,7 +84,7 @@ pub const TABLE: Table = &[
         if x.numel() == 0 && x.rank() < 2 {
             // PyTorch hands an empty input through before it looks for channels.
             (1..8).for_each(|i| {
-                let _ = a.get(i, ["", "", "", "", "", "training", "momentum", "eps"][i]);
+                let _ = a.get(i, ["", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"][i]);
             });
             return Ok(vec![x]);
         }
@@ -165,7 +165,8 @@ fn multi_head(a: &Args) -> R {
     }
     w.zero_key = a.bool_or(9, "add_zero_attn", false)?;
     let training = a.bool_or(13, "training", true)?;
-    let mut o = AttentionOptions::new().dropout(if training { a.float_or(10, "dropout_p", 0.0)? } else { 0.0 });
+    let p = a.float_or(10, "dropout_p", 0.0)?;
+    let mut o = AttentionOptions::new().dropout(if training { p } else { 0.0 });
     // As numbers to add: minus infinity where not to look.
     let added = |m: Tensor| if m.dtype() == DType::Bool { Tensor::where_(&m, f64::NEG_INFINITY, 0.0) } else { m };
     let mask = match a.tensor_opt(16, "attn_mask")? {

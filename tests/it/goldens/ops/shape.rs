@@ -121,6 +121,11 @@ pub const TABLE: Table = &[
     ("unfold", one!(|a, x| x.unfold(a.int(1, "dimension")?, a.int(2, "size")? as usize, a.int(3, "step")? as usize))),
     ("diff", |a| {
         let (x, n, d) = (a.tensor(0, "input")?, a.int_or(1, "n", 1)? as usize, a.int_or(2, "dim", -1)?);
+        if n == 0 {
+            a.get(3, "prepend");
+            a.get(4, "append");
+            return Ok(vec![x]);
+        }
         // A number of what is added counts as one slice.
         let mut parts = vec![x.clone()];
         let slice = |t: Tensor| -> R<Tensor> {
