@@ -66,8 +66,11 @@ impl Tensor {
         let op = "embedding_bag";
         or_poison!(integer(op, ids));
         let _on = self.device().enter();
-        if self.rank() != 2 || !self.dtype().is_float() {
-            slip_now!(Shape, "{op}: the table is {} {}, expected floats [V, D]", self.dtype(), self.shape());
+        if !self.dtype().is_float() {
+            slip_now!(DType, "{op}: the table is {}, not a float: cast it first", self.dtype());
+        }
+        if self.rank() != 2 {
+            slip_now!(Shape, "{op}: the table has shape {}, expected [V, D]", self.shape());
         }
         let count = ids.numel();
         let at = Tensor::iota_shape(&Shape::new(&[count]), 0, DType::I64);

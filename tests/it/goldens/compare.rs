@@ -125,7 +125,14 @@ fn picks_the_same(x: &HostTensor, axis: usize, got: &HostTensor, want: &HostTens
 /// The gradient with respect to the stored tensor `key`.
 pub fn gradient(case: &Case, files: &Files, key: &str, got: &Tensor) -> Result<(), String> {
     let got = host(got)?;
-    let tol = widened(case, 1e-4, 1e-5);
+    let mut tol = widened(case, 1e-4, 1e-5);
+    if case.op.contains("grid_sample")
+        && let Some(k) = &case.grads[key]
+    {
+        // At the border of an image the parts of a coordinate's gradient cancel: what is left is the rounding error of its largest parts.
+        let largest = files.host[k].scalars().map(|s| s.as_f64().abs()).filter(|x| x.is_finite()).fold(0.0, f64::max);
+        tol.atol = tol.atol.max(1e-6 * largest);
+    }
     match &case.grads[key] {
         Some(k) => same(&got, &files.host[k], &tol),
         None => {

@@ -192,8 +192,21 @@ fn directory() -> PathBuf {
 
 #[test]
 fn goldens() {
-    let dir = directory();
-    let files = Files::load(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    run(&directory());
+}
+
+/// Cases of ops that the first directory has none of.
+#[test]
+fn more_goldens() {
+    if std::env::var_os("LAZULI_GOLDENS_OP").is_some() {
+        // One op or case of the other directory is asked for.
+        return;
+    }
+    run(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/goldens2"));
+}
+
+fn run(dir: &Path) {
+    let files = Files::load(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
     let only = std::env::var("LAZULI_GOLDENS_OP").ok();
     let cases: Vec<&Case> = files.cases.iter().filter(|c| only.as_ref().is_none_or(|o| c.op == *o || c.id == *o)).collect();
     assert!(!cases.is_empty(), "{}: no cases", dir.display());

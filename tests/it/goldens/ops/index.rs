@@ -56,8 +56,8 @@ pub const TABLE: Table = &[
         Ok(vec![x.broadcast_to(&shape).masked_scatter(&mask, &a.tensor(2, "source")?)])
     }),
     ("nonzero", |a| {
-        let places = a.tensor(0, "input")?.nonzero();
-        Ok(if a.bool_or(usize::MAX, "as_tuple", false)? { places.unbind(1) } else { vec![places] })
+        let x = a.tensor(0, "input")?;
+        Ok(if a.bool_or(usize::MAX, "as_tuple", false)? { x.atleast_1d().nonzero().unbind(1) } else { vec![x.nonzero()] })
     }),
     ("argwhere", |a| Ok(vec![a.tensor(0, "input")?.nonzero()])),
     ("index_put", |a| {

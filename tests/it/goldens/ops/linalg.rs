@@ -78,12 +78,16 @@ fn added(a: &Args, product: fn(&Tensor, &Tensor) -> Tensor, method: Scaled, name
         // Also of truth values, which no number can be multiplied with.
         return Ok(vec![if x.dtype() == lazuli::DType::Bool { x + product(&p, &q) } else { method(&x, &p, &q, 1.operand(), 1.operand()) }]);
     }
+    let factor = |name: &str| -> R<Either> {
+        let whole = x.dtype() == lazuli::DType::Bool && a.get(usize::MAX, name).is_none();
+        if whole { Ok(Either::Bool(true)) } else { a.either_or(usize::MAX, name, 1.0) }
+    };
     let whole = |e: Either| match e {
         // PyTorch takes factors of integers as integers.
         Either::Float(f) if !x.dtype().is_float() => Either::Int(f as i64),
         e => e,
     };
-    let (beta, alpha) = (whole(a.either_or(usize::MAX, "beta", 1.0)?), whole(a.either_or(usize::MAX, "alpha", 1.0)?));
+    let (beta, alpha) = (whole(factor("beta")?), whole(factor("alpha")?));
     if is_zero(&beta) {
         // PyTorch then does not read the input at all, so that NaN in it is gone.
         return Ok(vec![operand!(alpha, s => product(&p, &q) * s)]);
