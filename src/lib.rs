@@ -13,6 +13,7 @@ pub mod nn;
 pub mod optim;
 pub mod plan;
 pub mod profile;
+pub mod program;
 pub mod safetensors;
 pub mod simplify;
 pub mod tensor;
@@ -22,10 +23,12 @@ pub mod transform;
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
 pub use function::{
-    BatchAxes, Jit, Tree, checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, value_and_grad, vjp, vmap,
-    vmap_with,
+    Autocast, BatchAxes, Jit, Policy, Tree, autocast, checkpoint, checkpoint_name, checkpoint_with, cond, custom_jvp, custom_vjp,
+    fori_loop, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, scan, scan_reversed, stop_gradient, value_and_grad, vjp, vmap,
+    vmap_with, while_loop,
 };
 pub use plan::{Report, Stats, explain, stats};
+pub use program::{Program, Spec};
 pub use tensor::{
     AttentionOptions, AttentionWeights, BagMode, BagOptions, ConvOptions, CrossEntropyOptions, Device, Generator, GridMode, GridPadding,
     Interpolate, KlOptions, NewAxis, NllOptions, Number, Operand, PadMode, PoolOptions, Reduction, ScatterReduce, SliceItem, Tensor,
@@ -35,7 +38,8 @@ pub use tensor::{
 /// Everything a program usually needs.
 pub mod prelude {
     pub use crate::function::{
-        checkpoint, custom_jvp, custom_vjp, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, value_and_grad, vjp, vmap, vmap_with,
+        autocast, checkpoint, cond, custom_jvp, custom_vjp, fori_loop, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, scan,
+        scan_reversed, stop_gradient, value_and_grad, vjp, vmap, vmap_with, while_loop,
     };
     pub use crate::nn::Linear;
     pub use crate::optim::Adam;

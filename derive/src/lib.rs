@@ -87,6 +87,24 @@ fn expand(input: &Input) -> TokenStream {
     map.extend([braced(matched(maps))]);
     visit.extend(map);
     out.extend([braced(visit)]);
+    out.extend(jacobian(input, &arguments));
+    out
+}
+
+/// The impl of `HasJacobian`: the derivatives of a struct's tensors by their paths.
+fn jacobian(input: &Input, arguments: &str) -> TokenStream {
+    let mut params = format!("__I: {TREE}::Tree");
+    input.params.iter().for_each(|p| params.push_str(&format!(", {}", p.declaration)));
+    let mut out = tokens(&format!(
+        "#[automatically_derived] #[allow(deprecated, clippy::all)] impl<{params}> ::lazuli::function::HasJacobian<__I> for {}{arguments} where",
+        input.name
+    ));
+    out.extend(input.predicates.clone());
+    out.extend(bounds(input));
+    out.extend([braced(tokens(
+        "type Jacobian = ::lazuli::function::Blocks<__I>; \
+         fn jacobian(&self, __next: &mut dyn FnMut(&::lazuli::Tensor) -> __I) -> Self::Jacobian { ::lazuli::function::Blocks::of(self, __next) }",
+    ))]);
     out
 }
 

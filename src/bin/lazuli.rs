@@ -2,7 +2,7 @@
 
 use lazuli::profile::bench::{self, Case, Rules, floor, report};
 use lazuli::profile::explain_text;
-use lazuli::{Device, Report};
+use lazuli::{Device, Program, Report};
 use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
@@ -10,7 +10,8 @@ lazuli: looks at devices, measures them, and shows what becomes of a trace
 
     lazuli devices                       the devices present, one line each, and this machine's processor and memory
     lazuli bench [OPTIONS]               times the benchmark cases on a device
-    lazuli explain FILE.trace            kernels, bytes, flops and emitted code of a trace in text form
+    lazuli explain FILE                  kernels, bytes, flops and emitted code of a saved program, or of a trace in text form
+    lazuli show FILE                     a saved program: its arguments, weights, results, and the trace
     lazuli help                          this text
 
 Options of bench:
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Some("devices") => no_more(&args[1..]).map(|()| devices()),
         Some("bench") => BenchOptions::parse(&args[1..]).and_then(bench),
         Some("explain") => explain(&args[1..]),
+        Some("show") => show(&args[1..]),
         Some("help" | "--help" | "-h") => no_more(&args[1..]).map(|()| println!("{HELP}")),
         Some(other) => Err(Failure::Usage(format!("unknown command `{other}`"))),
         None => Err(Failure::Usage("which command?".to_string())),
@@ -268,15 +270,39 @@ fn cold(o: &BenchOptions, device: &str) -> Done {
 }
 
 fn explain(args: &[String]) -> Done {
-    let path = match args {
-        [path] if !path.starts_with('-') => path,
-        [] => return Err(Failure::Usage("explain needs a file".to_string())),
-        [option] => return Err(Failure::Usage(format!("unknown option `{option}` of explain"))),
-        [_, more, ..] => return Err(Failure::Usage(format!("unexpected argument `{more}`"))),
+    let path = only_path("explain", args)?;
+    let failed = |e: &dyn std::fmt::Display| Failure::Run(format!("{path}: {e}"));
+    let bytes = std::fs::read(path).map_err(|e| failed(&e))?;
+    let is_program = bytes.starts_with(b"\x89LZL") || bytes.starts_with(b"lazuli program ");
+    let text = if is_program {
+        Program::load(path)?.trace().to_string()
+    } else {
+        String::from_utf8(bytes).map_err(|_| failed(&"neither a program nor text"))?
     };
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::Run(format!("{path}: {e}")))?;
-    let report = explain_text(&text, Device::best()).map_err(|e| Failure::Run(format!("{path}: {e}")))?;
+    let report = explain_text(&text, Device::best()).map_err(|e| failed(&e))?;
     print_report(&report);
+    Ok(())
+}
+
+/// The one argument of a command that takes a file.
+fn only_path<'a>(command: &str, args: &'a [String]) -> Result<&'a String, Failure> {
+    match args {
+        [path] if !path.starts_with('-') => Ok(path),
+        [] => Err(Failure::Usage(format!("{command} needs a file"))),
+        [option] => Err(Failure::Usage(format!("unknown option `{option}` of {command}"))),
+        [_, more, ..] => Err(Failure::Usage(format!("unexpected argument `{more}`"))),
+    }
+}
+
+fn show(args: &[String]) -> Done {
+    let p = Program::load(only_path("show", args)?)?;
+    for (what, ports) in [("argument", p.inputs()), ("result", p.outputs())] {
+        ports.iter().for_each(|(name, spec)| println!("{what:<10}{name:<24}{spec}"));
+    }
+    for (name, w) in p.weights() {
+        println!("{:<10}{name:<24}{}{}", "weight", w.dtype(), w.shape());
+    }
+    println!("\n{}", p.trace());
     Ok(())
 }
 

@@ -1,5 +1,6 @@
-//! Functions with a rule of their own: recomputed in reverse mode, or with a user's derivative.
+//! Functions with a derivative of the user's own; how a closure becomes a region.
 
+use super::checkpoint::named;
 use super::region::{self, Body};
 use super::tree::{self, Tree, TreeMapper};
 use crate::base::error::{bail, err};
@@ -28,34 +29,17 @@ impl<I: Iterator<Item = Tensor>> TreeMapper for Next<I> {
     }
 }
 
-fn placeholders(leaves: &[Tensor]) -> Vec<Tensor> {
+pub(super) fn placeholders(leaves: &[Tensor]) -> Vec<Tensor> {
     leaves.iter().map(|t| Tensor::placeholder(t.dtype(), t.shape().clone(), t.0.device)).collect()
 }
 
-fn nodes(leaves: &[Tensor]) -> Inputs {
+pub(super) fn nodes(leaves: &[Tensor]) -> Inputs {
     leaves.iter().map(|t| Input::Node(t.0.clone())).collect()
 }
 
 /// A poisoned tensor among these, if any: regions of such are not recorded.
-fn poisoned(leaves: &[Tensor]) -> Option<Tensor> {
+pub(super) fn poisoned(leaves: &[Tensor]) -> Option<Tensor> {
     leaves.iter().find(|t| t.0.poison().is_some()).cloned()
-}
-
-/// `f`, whose interior reverse mode does not keep but computes again: less memory for more work. Values and gradients are the same.
-///
-/// ```
-/// use lazuli::prelude::*;
-/// let f = checkpoint(|x: &Tensor| x.tanh().exp());
-/// let x = Tensor::from_vec(vec![0.5f32], [1]);
-/// let a = grad(|x: &Tensor| f(x).sum(..), &x);
-/// let b = grad(|x: &Tensor| x.tanh().exp().sum(..), &x);
-/// assert_eq!(a.to_vec::<f32>()?, b.to_vec::<f32>()?);
-/// # Ok::<(), lazuli::Error>(())
-/// ```
-pub fn checkpoint<'f, T: Tree, O: Tree>(f: impl Fn(&T) -> O + Send + Sync + 'f) -> Func<'f, T, O> {
-    Func(Box::new(move |x: &T| {
-        as_region(x, &f, |c| Ok((Region { kind: RegionKind::Checkpoint, body: Arc::new(c.body.trace) }, c.body.captured)))
-    }))
 }
 
 /// A function with a reverse-mode derivative of its own: `backward(x, y, dy)` gives the cotangent of `x`. What either closure takes from
@@ -75,7 +59,7 @@ pub fn custom_vjp<'f, T: Tree, O: Tree>(
     backward: impl Fn(&T, &O, &O) -> T + Send + Sync + 'f,
 ) -> Func<'f, T, O> {
     Func(Box::new(move |x: &T| {
-        as_region(x, &forward, |Call { y, args, outs, body: forward }| {
+        as_region(x, &forward, |Call { y, args, outs, body: forward, .. }| {
             let (xs, ys, dys) = (placeholders(&args), placeholders(&outs), placeholders(&outs));
             let dx = record::in_transform(|| backward(&filled(x, &xs), &filled(y, &ys), &filled(y, &dys)));
             let rule = rule_body("custom_vjp: the backward closure's results", &[&xs[..], &ys, &dys].concat(), &tree::leaves(&dx), &args)?;
@@ -123,29 +107,36 @@ pub fn custom_jvp<'f, T: Tree, O: Tree>(
 }
 
 /// A closure recorded on stand-ins for the tensors of its argument.
-struct Call<'a, O> {
+pub(super) struct Call<'a, O> {
     /// Its result on the stand-ins.
-    y: &'a O,
+    pub y: &'a O,
     /// The tensors of the argument.
-    args: Vec<Tensor>,
+    pub args: Vec<Tensor>,
     /// The tensors of `y`.
-    outs: Vec<Tensor>,
+    pub outs: Vec<Tensor>,
     /// What was recorded, and what it took from outside.
-    body: Body,
+    pub body: Body,
+    /// The values it named.
+    pub named: Vec<(String, ValueId)>,
 }
 
 /// Records `f` on stand-ins for the tensors of `x` and puts the region that `make` forms of it in place; `make` also says what the region
 /// takes besides the argument.
-fn as_region<T: Tree, O: Tree>(x: &T, f: &impl Fn(&T) -> O, make: impl FnOnce(Call<'_, O>) -> Result<(Region, Inputs)>) -> O {
+pub(super) fn as_region<T: Tree, O: Tree>(x: &T, f: &impl Fn(&T) -> O, make: impl FnOnce(Call<'_, O>) -> Result<(Region, Inputs)>) -> O {
     let args = tree::leaves(x);
     let inputs = placeholders(&args);
-    let y = record::in_transform(|| f(&filled(x, &inputs)));
+    let (y, names) = named(|| record::in_transform(|| f(&filled(x, &inputs))));
     let outs = tree::leaves(&y);
     if let Some(p) = poisoned(&args).or_else(|| poisoned(&outs)) {
         return y.map(&mut Next(std::iter::repeat(p)));
     }
     let mut operands = nodes(&args);
-    match region::close(&inputs, &outs).and_then(|body| make(Call { y: &y, args, outs, body })) {
+    let (names, tensors): (Vec<String>, Vec<Tensor>) = names.into_iter().unzip();
+    let closed = region::close_with(&inputs, &outs, &tensors).and_then(|(body, values)| {
+        let named = names.into_iter().zip(values).filter_map(|(n, v)| v.map(|v| (n, v))).collect();
+        make(Call { y: &y, args, outs, body, named })
+    });
+    match closed {
         Ok((region, captured)) => {
             operands.extend(captured);
             y.map(&mut Next(region::record(region, operands).into_iter()))
@@ -155,7 +146,7 @@ fn as_region<T: Tree, O: Tree>(x: &T, f: &impl Fn(&T) -> O, make: impl FnOnce(Ca
 }
 
 /// The tree with other tensors.
-fn filled<T: Tree>(tree: &T, tensors: &[Tensor]) -> T {
+pub(super) fn filled<T: Tree>(tree: &T, tensors: &[Tensor]) -> T {
     tree.map(&mut Next(tensors.iter().cloned()))
 }
 

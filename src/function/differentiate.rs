@@ -1,9 +1,9 @@
 //! Derivatives of closures over trees.
 
-use super::graph_transform::{self, tie, zeros_of};
+use super::graph_transform::{self, LinearMap, tie, zeros_of};
 use super::tree::{self, Leaf, Tree, TreeMapper, TreeVisitor};
-use crate::base::error::err;
-use crate::base::{Result, Scalar};
+use crate::base::error::{err, slip};
+use crate::base::{Error, Result, Scalar};
 use crate::tensor::{Tensor, record};
 use crate::trace::Op;
 use std::ops::Deref;
@@ -193,6 +193,96 @@ pub fn jvp<T: Tree, O: Tree>(f: impl Fn(&T) -> O, x: &T, dx: &T) -> (O, O) {
             (y, dy)
         }
     }
+}
+
+/// The derivative of a function at a point, recorded once: maps tangents of its input to tangents of its output. Call it like a function.
+pub struct Linearized<T, O>(Box<dyn Fn(&T) -> O + Send + Sync>);
+
+impl<T, O> Deref for Linearized<T, O> {
+    type Target = dyn Fn(&T) -> O + Send + Sync;
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+/// `f(x)` and its derivative there as a linear map: as [`jvp`] for many directions, without recording or differentiating `f` again. What the
+/// map takes from the point is computed once.
+///
+/// ```
+/// use lazuli::prelude::*;
+/// let x = Tensor::from_vec(vec![1f32, 2.0], [2]);
+/// let (y, lin) = linearize(|x: &Tensor| x * x * x, &x);
+/// assert_eq!(y.to_vec::<f32>()?, [1.0, 8.0]);
+/// for v in [1.0, 10.0] {
+///     assert_eq!(lin(&Tensor::full([2], v)).to_vec::<f32>()?, [3.0 * v as f32, 12.0 * v as f32]);
+/// }
+/// # Ok::<(), lazuli::Error>(())
+/// ```
+///
+/// # Panics
+/// If an op on the way has no forward derivative. The map panics if a tangent does not match its tensor.
+#[track_caller]
+pub fn linearize<T: Tree, O: Tree + Send + Sync>(f: impl Fn(&T) -> O, x: &T) -> (O, Linearized<T, O>) {
+    let site = Location::caller();
+    let mut stand = Stand::default();
+    let y = record::in_transform(|| {
+        let vars = x.map(&mut stand);
+        f(&vars)
+    });
+    let outs = float_leaves(&y);
+    let active: Vec<bool> = outs.iter().map(Option::is_some).collect();
+    let like = tree::map_tensors(&y, |t, _| t.clone());
+    let Stand { vars, active: wanted } = stand;
+    let roots: Vec<Tensor> = outs.into_iter().flatten().collect();
+    let map = match tree::leaves(&y).iter().find_map(|t| t.0.poison()) {
+        Some(e) => Err(e.clone()),
+        None => LinearMap::new(&vars, &roots).map_err(|e| {
+            let e = e.at(site);
+            slip(&e);
+            e
+        }),
+    };
+    if let Ok(m) = &map {
+        // Computed with the value, or with the first use of the map.
+        tie(roots.iter().chain(&m.coefficients));
+    }
+    let lin = move |dx: &T| {
+        let dy = map.as_ref().map_err(Error::clone).and_then(|m| {
+            let tangents: Vec<Tensor> = tree::leaves(dx).into_iter().zip(&wanted).filter(|(_, a)| **a).map(|(t, _)| t).collect();
+            if tangents.len() != vars.len() {
+                return Err(err!(Argument, "linearize: {} tangents for {} tensors", tangents.len(), vars.len()));
+            }
+            if let Some(e) = tangents.iter().find_map(|t| t.0.poison()) {
+                return Err(e.clone());
+            }
+            if let Some((v, d)) = vars.iter().zip(&tangents).find(|(v, d)| v.shape() != d.shape() || v.dtype() != d.dtype()) {
+                return Err(err!(Shape, "linearize: a tangent is {} {}, its tensor {} {}", d.dtype(), d.shape(), v.dtype(), v.shape()));
+            }
+            Ok(record::in_transform(|| m.at(&tangents, site)))
+        });
+        match dy {
+            Ok(found) => {
+                let dy = like.map(&mut Place { found: found.into_iter(), active: active.clone().into_iter() });
+                tie(tree::leaves(&dy).iter());
+                dy
+            }
+            Err(e) => like.map(&mut Poison(Tensor::poisoned(e.at(site)))),
+        }
+    };
+    (y, Linearized(Box::new(lin)))
+}
+
+/// The tree with the derivatives of its tensors cut: to every transform they are constants. As [`Tensor::detach`] of each.
+///
+/// ```
+/// use lazuli::prelude::*;
+/// let x = Tensor::from_vec(vec![3f32], []);
+/// assert_eq!(grad(|x: &Tensor| x * stop_gradient(x), &x).item::<f32>()?, 3.0);
+/// # Ok::<(), lazuli::Error>(())
+/// ```
+#[track_caller]
+pub fn stop_gradient<T: Tree>(x: &T) -> T {
+    tree::map_tensors(x, |t, _| if t.dtype().is_float() { t.detach() } else { t.clone() })
 }
 
 /// The pullback of a function at a point: maps cotangents of its output to cotangents of its input. Call it like a function.

@@ -98,6 +98,12 @@ impl Captured {
 
     /// Records the values as tensors; those that were imported are the tensors they came from.
     pub fn record(&mut self, values: &[ValueId], site: Site) -> Vec<Tensor> {
+        self.record_needed(values, site);
+        values.iter().map(|&v| Tensor(self.node(v, site))).collect()
+    }
+
+    /// Records what the values need, and themselves.
+    fn record_needed(&mut self, values: &[ValueId], site: Site) {
         let n = self.trace.insts.len();
         self.known.resize(n, None);
         let mut needed = vec![false; n];
@@ -112,7 +118,6 @@ impl Captured {
                 self.known[i] = Some(self.record_one(ValueId::new(i), site));
             }
         }
-        values.iter().map(|&v| Tensor(self.node(v, site))).collect()
     }
 
     fn record_one(&self, v: ValueId, site: Site) -> Known {
@@ -211,6 +216,77 @@ pub(crate) fn jvp(seeds: &[(Tensor, Tensor)], outputs: &[Tensor], site: Site) ->
     let values: Vec<ValueId> = found.iter().flatten().copied().collect();
     let mut tensors = c.record(&values, site).into_iter();
     Ok(found.into_iter().map(|f| f.and_then(|_| tensors.next())).collect())
+}
+
+/// A linear map recorded once: the tangents of some tensors, given those of others below them.
+pub(crate) struct LinearMap {
+    captured: Captured,
+    /// The inputs that stand for the given tangents; `None` where nothing depends on one.
+    inputs: Vec<Option<ValueId>>,
+    outputs: Vec<Option<ValueId>>,
+    /// What the map takes from the point it was recorded at.
+    pub coefficients: Vec<Tensor>,
+}
+
+impl LinearMap {
+    /// The derivative of `outputs` as a function of `wrt`.
+    pub fn new(wrt: &[Tensor], outputs: &[Tensor]) -> Result<LinearMap> {
+        let mut c = Captured::new(outputs, wrt)?;
+        let mut pairs = Vec::new();
+        let inputs = c.values_of(wrt);
+        let inputs: Vec<Option<ValueId>> = inputs
+            .into_iter()
+            .zip(wrt)
+            .map(|(v, t)| {
+                v.map(|v| {
+                    let d = c.trace.input(t.dtype(), t.shape().clone());
+                    pairs.push((v, d));
+                    d
+                })
+            })
+            .collect();
+        let (of, mark) = (c.trace.outputs.clone(), c.trace.insts.len());
+        let outputs = transform::jvp(&mut c.trace, &pairs, &of)?;
+        c.known.resize(c.trace.insts.len(), None);
+        // What depends on no tangent is recorded now, once for all uses.
+        let mut linear = vec![false; c.trace.insts.len()];
+        pairs.iter().for_each(|p| linear[p.1.index()] = true);
+        let mut found: Vec<ValueId> = Vec::new();
+        for i in mark..c.trace.insts.len() {
+            let args = c.trace.insts[i].args.clone();
+            linear[i] = args.iter().any(|a| linear[a.index()]);
+            if linear[i] {
+                found.extend(args.iter().filter(|a| !linear[a.index()]));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.retain(|v| !matches!(c.trace[*v].op, Op::Const(_) | Op::Param(_)) && c.trace.shape(*v).numel() > 0);
+        let site = Location::caller();
+        let mut coefficients = Vec::new();
+        for v in found {
+            c.record_needed(&[v], site);
+            // A number that fills a shape stays one, so that it costs nothing.
+            if let Some(Known::Node(n)) = &c.known[v.index()] {
+                coefficients.push(Tensor(n.clone()));
+            }
+        }
+        Ok(LinearMap { captured: c, inputs, outputs, coefficients })
+    }
+
+    /// The map at these tangents, which have the types of those it was made for.
+    pub fn at(&self, tangents: &[Tensor], site: Site) -> Vec<Option<Tensor>> {
+        let c = &self.captured;
+        let mut c = Captured { trace: c.trace.clone(), known: c.known.clone(), params: c.params.clone() };
+        for (v, t) in self.inputs.iter().zip(tangents) {
+            if let Some(v) = v {
+                c.known[v.index()] = Some(Known::Node(t.0.clone()));
+            }
+        }
+        let values: Vec<ValueId> = self.outputs.iter().flatten().copied().collect();
+        let mut tensors = c.record(&values, site).into_iter();
+        self.outputs.iter().map(|o| o.and_then(|_| tensors.next())).collect()
+    }
 }
 
 /// Zeros of the type of `t`.

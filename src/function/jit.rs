@@ -1,17 +1,13 @@
 //! [`jit`]: a function recorded once for each kind of argument and replayed: no recording, no walk, no key, one run of a plan.
 
+use super::compiled::{Compiled, Recorded, record_once, values};
 use super::custom::Next;
-use super::region;
 use super::tree::{self, Leaf, Tree, TreeVisitor};
-use crate::base::error::{bail, err};
-use crate::base::{DeviceId, Error, Result, Scalar, Shape, Storage, Value};
-use crate::plan;
-use crate::tensor::{Tensor, default_draws, record};
-use crate::trace::Trace;
-use crate::trace::graph::Input;
+use crate::base::error::bail;
+use crate::base::{Error, Result};
+use crate::tensor::{Device, Tensor, record};
 use std::fmt::Write;
 use std::ops::Deref;
-use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -180,129 +176,31 @@ impl Kind {
 /// A function's program for one kind of argument.
 struct Recording<R> {
     key: Vec<u8>,
-    /// Inputs: the arguments, the generator's key and counter, then what was captured.
-    trace: Trace,
-    captured: Vec<Value>,
-    device: DeviceId,
+    compiled: Compiled,
     /// The result, with stand-ins for its tensors.
     result: R,
-    shapes: Vec<Shape>,
-    /// Counters that a call draws from the default generator.
-    draws: u64,
-    /// Stands for the generator's state where nothing is drawn.
-    zero: Value,
-    /// Plans by which arguments they overwrite.
-    plans: Mutex<Vec<(Vec<bool>, Arc<plan::Plan>)>>,
-}
-
-fn scalar_value(x: u64, device: DeviceId) -> Result<Value> {
-    let storage = crate::backend::of(device).upload(&x.to_ne_bytes())?;
-    Ok(Value { storage, dtype: crate::DType::I64 })
 }
 
 impl<R: Tree> Recording<R> {
-    #[track_caller]
     fn make<A: Tree, O: Outcome<Value = R>>(f: &impl Fn(A) -> O, args: &A, kind: &Kind) -> Result<Recording<R>> {
-        let device = kind.leaves.first().map_or_else(|| crate::tensor::Device::current().0, |t| t.0.device);
+        let device = kind.leaves.first().map_or_else(|| Device::current().0, |t| t.0.device);
         if let Some(t) = kind.leaves.iter().find(|t| t.0.device != device) {
-            bail!(Device, "jit: arguments live on {} and {}", crate::tensor::Device::from_id(device), t.device());
+            bail!(Device, "jit: arguments live on {} and {}", Device::from_id(device), t.device());
         }
-        let mut inputs: Vec<Tensor> = kind.leaves.iter().map(|t| Tensor::placeholder(t.dtype(), t.shape().clone(), t.0.device)).collect();
-        let stand_ins = args.map(&mut Next(inputs.iter().cloned()));
-        let number = || Tensor::placeholder(crate::DType::I64, Shape::scalar(), device);
-        let (key, counter) = (number(), number());
-        let (result, draws) = record::in_transform(|| {
-            default_draws(key.clone(), counter.clone(), || crate::catch(|| f(stand_ins).into_result()).and_then(|r| r))
-        });
-        let result = result?;
-        let outputs = tree::leaves(&result);
-        if let Some(e) = outputs.iter().find_map(|t| t.0.poison()) {
-            return Err(e.clone());
-        }
-        inputs.extend([key, counter]);
-        let body = region::close(&inputs, &outputs)?;
+        let types: Vec<_> = kind.leaves.iter().map(|t| (t.dtype(), t.shape().clone())).collect();
+        let call = |inputs: Vec<Tensor>| f(args.map(&mut Next(inputs.into_iter()))).into_result();
+        let Recorded { result, outputs, body, draws } = record_once(&types, device, call, tree::leaves)?;
         // What was captured is computed once and held.
-        let nodes: Vec<_> = body.captured.iter().filter_map(|i| if let Input::Node(n) = i { Some(n.clone()) } else { None }).collect();
-        plan::evaluate(&nodes, plan::Keep::Recipe)?;
-        let captured = body
-            .captured
-            .iter()
-            .map(|i| match i {
-                Input::Node(n) => match n.value.get() {
-                    Some(v) => v.clone(),
-                    None => Err(err!(Internal, "jit: a captured tensor was not computed")),
-                },
-                Input::Number(n) => {
-                    let mut bytes = [0; 8];
-                    n.value().write(n.dtype, &mut bytes);
-                    let storage = crate::backend::of(device).upload(&bytes[..n.dtype.size()])?;
-                    Ok(Value { storage, dtype: n.dtype })
-                }
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let shapes = outputs.iter().map(|t| t.shape().clone()).collect();
+        let captured = values(&body.captured, device)?;
         // The recorded graph is let go.
         let bare = outputs.iter().map(|t| Tensor::placeholder(t.dtype(), t.shape().clone(), device)).collect::<Vec<_>>();
         let result = result.map(&mut Next(bare.into_iter()));
-        Ok(Recording {
-            key: kind.key.clone(),
-            trace: body.trace,
-            captured,
-            device,
-            result,
-            shapes,
-            draws,
-            zero: scalar_value(0, device)?,
-            plans: Mutex::new(Vec::new()),
-        })
+        Ok(Recording { key: kind.key.clone(), compiled: Compiled::new(body.trace, captured, device, draws), result })
     }
 
     fn run(&self, kind: Kind) -> Result<R> {
-        let nodes: Vec<_> = kind.leaves.iter().filter(|t| t.0.value.get().is_none()).map(|t| t.0.clone()).collect();
-        if !nodes.is_empty() {
-            plan::evaluate(&nodes, plan::Keep::Recipe)?;
-            drop(nodes);
-        }
-        let values = kind.leaves.iter().map(|t| t.value().cloned()).collect::<Result<Vec<_>>>()?;
-        let mut donated: Vec<bool> = kind
-            .leaves
-            .iter()
-            .zip(&values)
-            // One handle is this call's own; the value is held by the node and by `values`.
-            .map(|(t, v)| t.0.holders() == 1 && Arc::strong_count(&v.storage) == 2 && v.storage.bytes() >= plan::WORTHWHILE)
-            .collect();
-        donated.resize(self.trace.inputs.len(), false);
-        let plan = self.plan(donated)?;
-        let mut leaves: Vec<Arc<dyn Storage>> = values.into_iter().map(|v| v.storage).collect();
-        if self.draws > 0 {
-            let (key, counter) = crate::tensor::reserve_draws(self.draws);
-            leaves.extend([scalar_value(key, self.device)?.storage, scalar_value(counter, self.device)?.storage]);
-        } else {
-            leaves.extend([self.zero.storage.clone(), self.zero.storage.clone()]);
-        }
-        leaves.extend(self.captured.iter().map(|v| v.storage.clone()));
-        let site = Location::caller();
-        let params: &[Scalar] = &[];
-        let storages = plan::execute(&plan, self.device, &leaves, params, self.shapes.len()).map_err(|f| f.error.at(site))?;
-        let types = self.trace.outputs.iter().map(|&o| self.trace.dtype(o));
-        let tensors = storages
-            .into_iter()
-            .zip(types)
-            .zip(&self.shapes)
-            .map(|((storage, dtype), shape)| Tensor::leaf(Value { storage, dtype }, shape.clone()));
-        Ok(self.result.map(&mut Next(tensors)))
-    }
-
-    fn plan(&self, donated: Vec<bool>) -> Result<Arc<plan::Plan>> {
-        // Held while compiling: who asks for the same plan waits, other recordings go on.
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, p)) = plans.iter().find(|(d, _)| *d == donated) {
-            plan::looked_up(true);
-            return Ok(p.clone());
-        }
-        plan::looked_up(false);
-        let p = Arc::new(plan::compile(self.trace.clone(), self.device, &donated, 0)?);
-        plans.push((donated, p.clone()));
-        Ok(p)
+        let Kind { leaves, .. } = kind;
+        let outputs = self.compiled.run(leaves)?;
+        Ok(self.result.map(&mut Next(outputs.into_iter())))
     }
 }

@@ -7,19 +7,26 @@
 //!
 //! [`tree`] says what such functions take and return. Invariant: nothing is computed, cut or flushed while a closure is recorded.
 
+mod autocast;
+mod checkpoint;
+pub(crate) mod compiled;
+mod control;
 mod custom;
 mod differentiate;
 pub(crate) mod graph_transform;
 mod jacobian;
 mod jit;
-mod region;
+pub(crate) mod region;
 pub mod tree;
 mod vmap;
 
-pub use custom::{Func, checkpoint, custom_jvp, custom_vjp};
-pub use differentiate::{Loss, Pullback, grad, jvp, value_and_grad, vjp};
+pub use autocast::{Autocast, autocast};
+pub use checkpoint::{Policy, Saveable, checkpoint, checkpoint_name, checkpoint_with};
+pub use control::{cond, fori_loop, scan, scan_reversed, while_loop};
+pub use custom::{Func, custom_jvp, custom_vjp};
+pub use differentiate::{Linearized, Loss, Pullback, grad, jvp, linearize, stop_gradient, value_and_grad, vjp};
 pub use graph_transform::record_trace;
-pub use jacobian::{hessian, hvp, jacfwd, jacrev};
+pub use jacobian::{Blocks, HasJacobian, hessian, hvp, jacfwd, jacrev};
 pub use jit::{Jit, Outcome, jit};
 pub use lazuli_derive::Tree;
 pub use tree::Tree;

@@ -2,9 +2,9 @@
 
 use super::graph_transform::{Captured, Known};
 use crate::base::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, draw_token, draws};
 use crate::trace::graph::{Input, Inputs};
-use crate::trace::{Args, Op, Trace, ValueId};
+use crate::trace::{Args, LoopSpec, Op, Region, RegionKind, Trace, ValueId};
 use std::sync::Arc;
 
 /// A closure's body as a trace: inputs are the placeholders, then what was captured.
@@ -17,6 +17,11 @@ pub(crate) struct Body {
 /// Turns what was recorded from `placeholders` to `outputs` into a body. Values that depend on no placeholder are captured whole; they
 /// are not part of the body.
 pub(crate) fn close(placeholders: &[Tensor], outputs: &[Tensor]) -> Result<Body> {
+    Ok(close_with(placeholders, outputs, &[])?.0)
+}
+
+/// As [`close`]; also says which value of the body each of `inner` is, if it is part of it.
+pub(crate) fn close_with(placeholders: &[Tensor], outputs: &[Tensor], inner: &[Tensor]) -> Result<(Body, Vec<Option<ValueId>>)> {
     let c = Captured::new(outputs, placeholders)?;
     let n = c.trace.insts.len();
     let mut inside = vec![false; n];
@@ -97,14 +102,65 @@ pub(crate) fn close(placeholders: &[Tensor], outputs: &[Tensor]) -> Result<Body>
         map[v.index()] = Some(body.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site));
     }
     body.outputs = c.trace.outputs.iter().filter_map(|o| map[o.index()]).collect();
-    Ok(Body { trace: body, captured })
+    let inner = c.values_of(inner).into_iter().map(|v| v.filter(|v| inside[v.index()]).and_then(|v| map[v.index()])).collect();
+    Ok((Body { trace: body, captured }, inner))
 }
 
-/// Records a region on `inputs` and returns its outputs.
+/// Records a region on `inputs` and returns its results.
+///
+/// A region that draws, inside of a function recorded for many examples, also gets a draw that it does not read: so it is each example's own,
+/// like what it draws.
 #[track_caller]
-pub(crate) fn record(region: crate::trace::Region, inputs: Inputs) -> Vec<Tensor> {
-    let outputs: Vec<_> = region.body.outputs.iter().map(|&o| (region.body.dtype(o), region.body.shape(o).clone())).collect();
-    let Some((d, s)) = outputs.first().cloned() else { return Vec::new() };
+pub(crate) fn record(region: Region, inputs: Inputs) -> Vec<Tensor> {
+    let custom = matches!(region.kind, RegionKind::CustomJvp(_) | RegionKind::CustomVjp(_));
+    let (region, inputs) =
+        if !custom && draws::examples() > 1 && draws_bits(&region) { with_token(region, inputs) } else { (region, inputs) };
+    let types: Vec<_> = (0..region.results()).map(|k| region.result(k)).collect();
+    let Some((d, s)) = types.first().cloned() else { return Vec::new() };
     let r = Tensor::record_inputs(Op::Region(Arc::new(region)), inputs, d, s);
-    outputs.into_iter().enumerate().map(|(i, (d, s))| Tensor::record_typed(Op::Output(i as u32), &[&r], d, s)).collect()
+    types.into_iter().enumerate().map(|(k, (d, s))| Tensor::record_typed(Op::Output(k as u32), &[&r], d, s)).collect()
+}
+
+/// Whether random bits are drawn inside of a region.
+fn draws_bits(r: &Region) -> bool {
+    let draws = |t: &Trace| {
+        t.insts.iter().any(|i| match &i.op {
+            Op::Random => true,
+            Op::Region(r) => draws_bits(r),
+            _ => false,
+        })
+    };
+    draws(&r.body) || r.other().is_some_and(|t| draws(t))
+}
+
+/// A region with one more operand, a draw that it does not read.
+fn with_token(r: Region, mut operands: Inputs) -> (Region, Inputs) {
+    let token = draw_token();
+    let (dtype, shape) = (token.dtype(), token.shape().clone());
+    // Among the consts of a loop.
+    let at = match &r.kind {
+        RegionKind::Loop(l) => l.consts,
+        _ => r.arity(),
+    };
+    let wider = |t: &Arc<Trace>| -> Arc<Trace> {
+        let mut new = Trace::new();
+        let mut args: Vec<ValueId> = Vec::new();
+        for (i, &v) in t.inputs.iter().enumerate() {
+            if i == at {
+                new.input(dtype, shape.clone());
+            }
+            args.push(new.input(t.dtype(v), t.shape(v).clone()));
+        }
+        if at >= t.inputs.len() {
+            new.input(dtype, shape.clone());
+        }
+        new.outputs = new.inline(t, &args);
+        Arc::new(new)
+    };
+    let mut new = r.with_traces(wider);
+    if let RegionKind::Loop(l) = &new.kind {
+        new.kind = RegionKind::Loop(Arc::new(LoopSpec { consts: l.consts + 1, ..(**l).clone() }));
+    }
+    operands.insert(at, Input::Node(token.0));
+    (new, operands)
 }

@@ -1,5 +1,6 @@
 //! Functions of one example applied to many at once.
 
+use super::checkpoint::{checkpoint_name, named as naming};
 use super::custom::{Func, Next};
 use super::graph_transform::{Captured, tie};
 use super::tree::{self, Leaf, Tree, TreeVisitor};
@@ -144,11 +145,12 @@ pub fn vmap_with<'f, T: Tree, O: Tree>(
             }
         };
         let stand: Vec<Tensor> = leaves.iter().zip(&plan.axes).map(|((_, t), axis)| stand_in(t, *axis)).collect();
-        let (y, drawn) = draws::per_example(plan.size, || record::in_transform(|| f(&x.map(&mut Next(stand.iter().cloned())))));
+        let run = || draws::per_example(plan.size, || record::in_transform(|| f(&x.map(&mut Next(stand.iter().cloned())))));
+        let ((y, drawn), names) = naming(run);
         let outs = tree::named_leaves(&y);
         let made = match outs.iter().find_map(|(_, t)| t.0.poison()) {
             Some(e) => Err(e.clone()),
-            None => batch(&plan, &leaves, &stand, &drawn, (&out_axes, &y, &outs), site).map_err(|e| report(e, site)),
+            None => batch(&plan, &leaves, &stand, (&drawn, &names), (&out_axes, &y, &outs), site).map_err(|e| report(e, site)),
         };
         match made {
             Ok(new) => {
@@ -235,7 +237,7 @@ fn batch<O: Tree>(
     plan: &Plan,
     leaves: &[(String, Tensor)],
     stand: &[Tensor],
-    drawn: &[Tensor],
+    (drawn, names): (&[Tensor], &[(String, Tensor)]),
     (out_axes, y, outs): (&BatchAxes, &O, &[(String, Tensor)]),
     site: Site,
 ) -> Result<Vec<Tensor>> {
@@ -250,9 +252,12 @@ fn batch<O: Tree>(
         }
     }
     let draws: Vec<ValueId> = c.values_of(drawn).into_iter().flatten().collect();
-    let of: Vec<ValueId> = c.trace.outputs.iter().chain(&draws).copied().collect();
+    let tensors: Vec<Tensor> = names.iter().map(|n| n.1.clone()).collect();
+    let (names, inner): (Vec<&str>, Vec<ValueId>) =
+        names.iter().zip(c.values_of(&tensors)).filter_map(|(n, v)| v.map(|v| (n.0.as_str(), v))).unzip();
+    let of: Vec<ValueId> = c.trace.outputs.iter().chain(&draws).chain(&inner).copied().collect();
     let found = transform::vmap(&mut c.trace, plan.size, &seeds, &draws, &of)?;
-    let (results, bits) = found.split_at(roots.len());
+    let (results, rest) = found.split_at(roots.len());
     let mut values = Vec::with_capacity(of.len());
     for ((l, axis), (name, t)) in results.iter().zip(out_axes).zip(outs) {
         let Some(axis) = axis else {
@@ -275,10 +280,14 @@ fn batch<O: Tree>(
         values.push(move_axis(&mut c.trace, full, 0, to));
     }
     let count = values.len();
-    values.extend(bits.iter().map(|l| l.value));
+    values.extend(rest.iter().map(|l| l.value));
     let mut tensors = c.record(&values, site);
     // To a function around this one the draws of all examples are one draw.
-    tensors.split_off(count).iter().chain(drawn).for_each(draws::note);
+    let mut rest = tensors.split_off(count);
+    for (t, name) in rest.split_off(draws.len()).iter().zip(names) {
+        checkpoint_name(t, name);
+    }
+    rest.iter().chain(drawn).for_each(draws::note);
     Ok(tensors)
 }
 

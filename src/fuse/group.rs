@@ -32,6 +32,8 @@ pub enum Kind {
     Init(ValueId),
     /// That argsort or cumulative scan.
     Row(ValueId),
+    /// That branch or loop: programs of their own.
+    Control(ValueId),
 }
 
 /// At which rank of a group's nest a value is computed there.
@@ -160,6 +162,10 @@ pub fn group(t: &Trace, fuse: bool) -> Grouping {
 impl Grouper<'_> {
     fn place(&mut self, v: ValueId) {
         let op = &self.t[v].op;
+        if let Op::Region(_) = op {
+            // Its results founded the group.
+            return;
+        }
         if op.is_view() || matches!(op, Op::Input(_)) || (self.uses[v.index()].is_empty() && !self.output[v.index()]) {
             return;
         }
@@ -171,6 +177,19 @@ impl Grouper<'_> {
                 let g = self.found(Kind::Scatter(v), &updates, v, &uses);
                 let init = self.new_group(Kind::Init(v), &self.t.shape(v).clone());
                 self.g.groups[init as usize].succ.push(g);
+            }
+            Op::Output(_) => {
+                let region = self.t[v].args[0];
+                match self.place[region.index()].first() {
+                    Some(&(g, _)) => {
+                        self.settle(v, g, Level::Elem, &uses);
+                        self.g.stored[v.index()] = true;
+                    }
+                    None => {
+                        let g = self.found(Kind::Control(region), &[], v, &uses);
+                        self.place[region.index()].push((g, Level::Elem));
+                    }
+                }
             }
             Op::ArgSort(_) | Op::Cumulative { .. } => {
                 let g = self.found(Kind::Row(v), &self.t.shape(v).clone(), v, &uses);
@@ -229,7 +248,7 @@ impl Grouper<'_> {
             _ => Level::Free,
         };
         let level = match &self.t[c].op {
-            Op::Dot | Op::Conv(_) => Level::Factor,
+            Op::Dot | Op::Conv(_) | Op::Region(_) => Level::Factor,
             Op::Scatter(..) => {
                 if operand == 0 {
                     // The scatter's starting values are written by the group made right after its own.
@@ -311,8 +330,8 @@ impl Grouper<'_> {
         let cone = self.cones[v.index()].clone();
         let is_output = self.output[v.index()];
         let shape = self.t.shape(v).clone();
-        let convolved = uses.iter().any(|u| u.level == Level::Factor && self.convolves(u.group));
-        let always = matches!(self.t[v].op, Op::Const(_) | Op::Param(_)) || (self.fuse && shape.numel() == 1 && !cone.heavy && !convolved);
+        let buffered = uses.iter().any(|u| u.level == Level::Factor && self.reads_buffers(u.group));
+        let always = matches!(self.t[v].op, Op::Const(_) | Op::Param(_)) || (self.fuse && shape.numel() == 1 && !cone.heavy && !buffered);
         if !self.fuse && !always {
             self.found(Kind::Loop, &shape, v, &uses);
             return;
@@ -339,7 +358,7 @@ impl Grouper<'_> {
             // A prologue: only for the one contraction that reads it, and only if it is no epilogue of something else.
             let u = &uses[0];
             let bytes = (shape.numel() * self.t.dtype(v).size()) as u64;
-            if single && !is_output && u.reads == 1 && !convolved && !cone.heavy && self.t[v].op.is_elementwise() && cone.reads <= 2 * bytes
+            if single && !is_output && u.reads == 1 && !buffered && !cone.heavy && self.t[v].op.is_elementwise() && cone.reads <= 2 * bytes
             {
                 self.clone_into(v, &uses);
             } else {
@@ -387,9 +406,13 @@ impl Grouper<'_> {
         self.found(Kind::Loop, &shape, v, &uses);
     }
 
-    /// A convolution reads its operands as buffers.
-    fn convolves(&self, g: GroupId) -> bool {
-        matches!(self.g.groups[g as usize].kind, Kind::Contraction(c) if matches!(self.t[c].op, Op::Conv(_)))
+    /// A convolution, branch or loop reads its operands as buffers.
+    fn reads_buffers(&self, g: GroupId) -> bool {
+        match self.g.groups[g as usize].kind {
+            Kind::Contraction(c) => matches!(self.t[c].op, Op::Conv(_)),
+            Kind::Control(_) => true,
+            _ => false,
+        }
     }
 
     fn clone_into(&mut self, v: ValueId, uses: &[Use]) {

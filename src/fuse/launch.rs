@@ -3,42 +3,73 @@
 
 use super::lower::Lowered;
 use crate::loops::{Access, Archetype, ExprKind, Index, Kernel, LoopAxis};
-use crate::trace::ValueId;
+use crate::trace::{Region, ValueId};
 use std::collections::HashSet;
+use std::sync::Arc;
 
-/// Kernels that run together: of one class, and perhaps some of a single element.
-pub struct FusedLaunch {
-    /// One or more kernels, independent of each other.
-    pub instances: Vec<Lowered>,
+/// A kernel, or a branch or loop.
+pub enum Step {
+    /// As lowered.
+    Kernel(Lowered),
+    /// As it stands in the trace.
+    Control(FusedControl),
+}
+
+/// A step of a program.
+pub enum FusedLaunch {
+    /// One or more kernels that run together, independent of each other: of one class, and perhaps some of a single element.
+    Kernels(Vec<Lowered>),
+    /// A branch or loop.
+    Control(FusedControl),
+}
+
+/// A branch or loop, and the values it takes and yields.
+pub struct FusedControl {
+    /// What it does.
+    pub region: Arc<Region>,
+    /// The values whose buffers it reads.
+    pub operands: Vec<ValueId>,
+    /// The value each of its results is, if anybody reads it.
+    pub results: Vec<Option<ValueId>>,
 }
 
 /// Groups equal kernels whose results nobody else in the plan reads; they run last.
-pub fn launches(kernels: Vec<Lowered>) -> Vec<FusedLaunch> {
-    let read: HashSet<ValueId> = kernels
+pub fn launches(steps: Vec<Step>) -> Vec<FusedLaunch> {
+    let read: HashSet<ValueId> = steps
         .iter()
-        .flat_map(|k| k.args.iter().zip(&k.kernel.args).filter(|(_, a)| a.access != Access::Write).map(|(&v, _)| v))
+        .flat_map(|s| match s {
+            Step::Kernel(k) => k.args.iter().zip(&k.kernel.args).filter(|(_, a)| a.access != Access::Write).map(|(&v, _)| v).collect(),
+            Step::Control(c) => c.operands.clone(),
+        })
         .collect();
     let mut out: Vec<FusedLaunch> = Vec::new();
-    let mut last: Vec<FusedLaunch> = Vec::new();
-    for mut k in kernels {
+    let mut last: Vec<Vec<Lowered>> = Vec::new();
+    for step in steps {
+        let mut k = match step {
+            Step::Kernel(k) => k,
+            Step::Control(c) => {
+                out.push(FusedLaunch::Control(c));
+                continue;
+            }
+        };
         let final_results = k.args.iter().zip(&k.kernel.args).all(|(v, a)| a.access == Access::Read || !read.contains(v));
         if !final_results || !flatten(&mut k.kernel) {
-            out.push(FusedLaunch { instances: vec![k] });
+            out.push(FusedLaunch::Kernels(vec![k]));
             continue;
         }
-        match last.iter_mut().find(|l| same_code(&l.instances[0].kernel, &k.kernel)) {
-            Some(l) => l.instances.push(k),
-            None => last.push(FusedLaunch { instances: vec![k] }),
+        match last.iter_mut().find(|l| same_code(&l[0].kernel, &k.kernel)) {
+            Some(l) => l.push(k),
+            None => last.push(vec![k]),
         }
     }
     // A single number (a step count, say) rides along instead of costing a launch of its own.
-    let single = |l: &FusedLaunch| l.instances.len() == 1 && l.instances[0].kernel.axes[0].extent == 1;
+    let single = |l: &Vec<Lowered>| l.len() == 1 && l[0].kernel.axes[0].extent == 1;
     let (riders, mut last): (Vec<_>, Vec<_>) = last.into_iter().partition(single);
     match last.first_mut() {
-        Some(l) => l.instances.extend(riders.into_iter().flat_map(|r| r.instances)),
+        Some(l) => l.extend(riders.into_iter().flatten()),
         None => last = riders,
     }
-    out.extend(last);
+    out.extend(last.into_iter().map(FusedLaunch::Kernels));
     out
 }
 

@@ -433,6 +433,7 @@ pub fn lower(t: &Trace, g: &Grouping, id: u32) -> Result<Lowered> {
         Kind::Scatter(v) => l.scatter(v)?,
         Kind::Init(v) => l.init(v)?,
         Kind::Row(v) => l.row_op(v)?,
+        Kind::Control(_) => bail!(Internal, "a branch or loop is no kernel"),
     }
     if l.kernel.axes.is_empty() {
         l.kernel.axes.push(LoopAxis { extent: 1, row: false });

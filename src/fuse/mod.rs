@@ -19,10 +19,10 @@ pub mod report;
 #[cfg(test)]
 mod tests;
 
-use crate::base::Result;
-use crate::trace::{Trace, ValueId};
-use group::{Grouping, Kind};
-use launch::FusedLaunch;
+use crate::base::{Result, error::bail};
+use crate::trace::{Op, Trace, ValueId};
+use group::{Group, Grouping, Kind};
+use launch::{FusedControl, FusedLaunch, Step};
 
 /// A fused program.
 pub struct Fused {
@@ -36,7 +36,7 @@ pub struct Fused {
     pub refusals: Vec<report::Refusal>,
 }
 
-/// Fuses a simplified trace (no regions). `fusing = false` gives every op its own kernel.
+/// Fuses a simplified trace (no regions but branches and loops). `fusing = false` gives every op its own kernel.
 ///
 /// # Errors
 /// `Internal` if a pass broke a rule.
@@ -46,6 +46,10 @@ pub fn fuse(simplified: &Trace, fusing: bool) -> Result<Fused> {
     let mut kernels = Vec::new();
     for id in order(&grouping) {
         let g = &grouping.groups[id as usize];
+        if let Kind::Control(v) = g.kind {
+            kernels.push(Step::Control(control(&trace, v, g)?));
+            continue;
+        }
         let lowered = lower::lower(&trace, &grouping, id)?;
         // Nothing to write: every result has no elements.
         if lowered.args.iter().zip(&lowered.kernel.args).all(|(_, a)| a.access == crate::loops::Access::Read || a.numel == 0)
@@ -55,11 +59,24 @@ pub fn fuse(simplified: &Trace, fusing: bool) -> Result<Fused> {
         }
         #[cfg(debug_assertions)]
         crate::loops::verify::verify(&lowered.kernel)?;
-        kernels.push(lowered);
+        kernels.push(Step::Kernel(lowered));
     }
     let outputs = trace.outputs.iter().map(|&o| cost::base_of(&trace, o).0).collect();
     let launches = launch::launches(kernels);
     Ok(Fused { trace, launches, outputs, refusals: grouping.refusals })
+}
+
+/// The branch or loop `v`.
+fn control(t: &Trace, v: ValueId, g: &Group) -> Result<FusedControl> {
+    let Op::Region(region) = &t[v].op else { bail!(Internal, "{} is no branch or loop", t[v].op.name()) };
+    let mut results = vec![None; region.results()];
+    for &o in &g.members {
+        if let Op::Output(k) = t[o].op {
+            results[k as usize].get_or_insert(o);
+        }
+    }
+    let operands = t[v].args.iter().map(|&a| cost::base_of(t, a).0).collect();
+    Ok(FusedControl { region: region.clone(), operands, results })
 }
 
 /// Groups in an order that follows every dependency; among those that are ready, the one whose values the user wrote first.
@@ -75,7 +92,7 @@ fn order(g: &Grouping) -> Vec<u32> {
         let x = &g.groups[i];
         let own = match x.kind {
             Kind::Init(v) | Kind::Scatter(v) | Kind::Row(v) | Kind::Contraction(v) => Some(v),
-            Kind::Loop => None,
+            Kind::Loop | Kind::Control(_) => None,
         };
         x.members.iter().copied().chain(own).min().map_or(usize::MAX, ValueId::index)
     };

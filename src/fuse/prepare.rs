@@ -4,6 +4,7 @@ use super::cost::{self, Edge};
 use crate::base::{DType, Scalar, Shape};
 use crate::trace::{Args, Op, PadSpec, Reduce, Trace, ValueId};
 use smallvec::SmallVec;
+use std::collections::HashMap;
 
 /// A reduction with fewer results than this and longer rows than [`SPLIT_ROW`] is split.
 const SPLIT_RESULTS: usize = 64;
@@ -18,6 +19,7 @@ const PART: usize = 1 << 14;
 pub fn prepare(t: &Trace) -> Trace {
     let mut out = Trace::new();
     let mut map: Vec<ValueId> = Vec::with_capacity(t.insts.len());
+    let mut results: HashMap<(ValueId, u32), ValueId> = HashMap::new();
     let mut uses = vec![0u32; t.insts.len()];
     t.insts.iter().flat_map(|i| &i.args).chain(&t.outputs).for_each(|a| uses[a.index()] += 1);
     for v in t.values() {
@@ -38,7 +40,20 @@ pub fn prepare(t: &Trace) -> Trace {
                 args[1] = copy(&mut out, args[1]);
             }
         }
+        if let Op::Region(_) = inst.op {
+            // A branch or loop reads its operands as buffers.
+            for a in args.iter_mut() {
+                let (base, edge) = cost::base_of(&out, *a);
+                if edge != Edge::Aligned || matches!(out[base].op, Op::Const(_) | Op::Param(_)) {
+                    *a = copy(&mut out, *a);
+                }
+            }
+        }
         let new = match &inst.op {
+            // A result is one value, however often it is read.
+            Op::Output(k) => *results
+                .entry((args[0], *k))
+                .or_insert_with(|| out.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site)),
             // The transpose of a product nobody else reads is the product of the transposes: so what follows it is its epilogue.
             Op::Permute(p) if swaps_last(p) && t[inst.args[0]].op == Op::Dot && uses[inst.args[0].index()] == 1 => {
                 let factors = &t[inst.args[0]].args;

@@ -1,7 +1,7 @@
 //! Reference interpreter of Loop IR: what a kernel means, one point at a time, with every access checked.
 
 use super::order::Node;
-use super::schedule::{Place, Schedule};
+use super::schedule::{Control, ControlKind, Launch, Place, PlanResult, Program, Schedule, SlotId};
 use super::verify::{binding, verify};
 use super::{Access, Archetype, Bound, ExprKind, Index, Kernel, Pass, ReduceKind, Store};
 use crate::base::error::{bail, err};
@@ -44,10 +44,15 @@ pub fn run(kernel: &Kernel, args: &mut [HostTensor], params: &[Scalar]) -> Resul
 /// # Errors
 /// As [`run`]; `Argument` if inputs or parameters do not fit; `Internal` if a slot lies outside its memory.
 pub fn run_schedule(schedule: &Schedule, inputs: &[HostTensor], params: &[Scalar]) -> Result<Vec<HostTensor>> {
+    schedule_on(schedule, &mut inputs.to_vec(), params)
+}
+
+/// [`run_schedule`], after which the inputs hold what was written over them.
+fn schedule_on(schedule: &Schedule, given: &mut [HostTensor], params: &[Scalar]) -> Result<Vec<HostTensor>> {
     if params.len() != schedule.params.len() {
         bail!(Argument, "schedule has {} parameters, given {}", schedule.params.len(), params.len());
     }
-    let inputs: Vec<Vec<u8>> = inputs.iter().map(HostTensor::to_bytes).collect();
+    let inputs: Vec<Vec<u8>> = given.iter().map(HostTensor::to_bytes).collect();
     let mut outputs: Vec<Option<(DType, Vec<u8>)>> = Vec::new();
     for (n, s) in schedule.slots.iter().enumerate() {
         match s.place {
@@ -71,15 +76,98 @@ pub fn run_schedule(schedule: &Schedule, inputs: &[HostTensor], params: &[Scalar
         }
     }
     let mut memory = Bytes { inputs, outputs, arena: vec![0xff; schedule.arena_bytes], bound: vec![] };
-    for instance in schedule.launches.iter().flat_map(|l| &l.instances) {
-        verify(&instance.kernel)?;
-        binding(schedule, instance)?;
-        memory.bound = instance.slots.iter().map(|s| (schedule.slots[s.0 as usize].dtype, schedule.slots[s.0 as usize].place)).collect();
-        let params: Vec<Scalar> = instance.params.iter().map(|&p| params[p as usize]).collect();
-        execute(&instance.kernel, &mut memory, &params)?;
+    for launch in &schedule.launches {
+        if let Launch::Control(c) = launch {
+            control(schedule, c, &mut memory)?;
+        }
+        for instance in launch.instances() {
+            verify(&instance.kernel)?;
+            binding(schedule, instance)?;
+            memory.bound =
+                instance.slots.iter().map(|s| (schedule.slots[s.0 as usize].dtype, schedule.slots[s.0 as usize].place)).collect();
+            let params: Vec<Scalar> = instance.params.iter().map(|&p| params[p as usize]).collect();
+            execute(&instance.kernel, &mut memory, &params)?;
+        }
+    }
+    for (g, bytes) in given.iter_mut().zip(&memory.inputs) {
+        *g = HostTensor::from_bytes(g.dtype, g.shape.clone(), bytes)?;
     }
     let flat = |(dtype, bytes): (DType, Vec<u8>)| HostTensor::from_bytes(dtype, Shape::from([bytes.len() / dtype.size()]), &bytes);
     memory.outputs.into_iter().enumerate().map(|(n, o)| flat(o.ok_or_else(|| err!(Internal, "no slot is output {n}"))?)).collect()
+}
+
+/// Runs a program on bytes; returns its results.
+fn run_program(p: &Program, inputs: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    // Of an input that no kernel reads the type is unknown, and does not matter.
+    let dtype = |i: usize| {
+        let slot = p.schedule.slots.iter().find(|s| s.place == Place::Input(i as u32));
+        slot.map_or(DType::U8, |s| s.dtype)
+    };
+    let flat = |(i, b): (usize, &Vec<u8>)| HostTensor::from_bytes(dtype(i), Shape::from([b.len() / dtype(i).size()]), b);
+    let mut given = inputs.iter().enumerate().map(flat).collect::<Result<Vec<_>>>()?;
+    let outputs = schedule_on(&p.schedule, &mut given, &[])?;
+    let bytes = |r: &PlanResult| match *r {
+        PlanResult::Output(n) => outputs[n as usize].to_bytes(),
+        PlanResult::Leaf(n) => given[n as usize].to_bytes(),
+    };
+    Ok(p.results.iter().map(bytes).collect())
+}
+
+/// Runs a branch or loop of a schedule.
+fn control(s: &Schedule, c: &Control, memory: &mut Bytes) -> Result<()> {
+    let get = |memory: &mut Bytes, id: SlotId| {
+        let slot = &s.slots[id.0 as usize];
+        memory.bound = vec![(slot.dtype, slot.place)];
+        if slot.numel == 0 { Vec::new() } else { memory.whole(slot.bytes()).to_vec() }
+    };
+    let operands: Vec<Vec<u8>> = c.operands.iter().map(|&id| get(memory, id)).collect();
+    let results = match &c.kind {
+        ControlKind::Cond(branches) => run_program(&branches[usize::from(operands[0][0] == 0)], &operands)?,
+        ControlKind::Loop(p) => {
+            let (carry, own) = (p.carry.len(), p.consts + p.carry.len());
+            let integer = |b: &[u8]| b.try_into().map_or(0, i64::from_ne_bytes);
+            let most = match p.length {
+                Some(n) if p.counted => n.min(integer(&operands[0]).max(0) as usize),
+                n => n.unwrap_or(usize::MAX),
+            };
+            let mut state: Vec<Vec<u8>> = operands[p.consts..own].to_vec();
+            let number = |n: usize| (n as i64).to_ne_bytes().to_vec();
+            let with = |state: &[Vec<u8>]| -> Vec<Vec<u8>> { operands[..p.consts].iter().chain(state).cloned().collect() };
+            let mut again = true;
+            if let Some(first) = &p.first {
+                let inputs: Vec<Vec<u8>> = with(&state).into_iter().chain([number(0)]).collect();
+                again = run_program(first, &inputs)?[0][0] != 0;
+            }
+            let mut rows: Vec<Vec<u8>> = p.rows.iter().map(|b| vec![0; b * p.length.unwrap_or(0)]).collect();
+            let mut count = 0;
+            while again && count < most {
+                let at = if p.reverse { most - 1 - count } else { count };
+                let stacks = operands[own..].iter().zip(&p.stacks).map(|(s, &b)| s[at * b..(at + 1) * b].to_vec());
+                let inputs: Vec<Vec<u8>> = with(&state).into_iter().chain(stacks).chain([number(count)]).collect();
+                let mut out = run_program(&p.body, &inputs)?;
+                let rest = out.split_off(carry);
+                for ((row, stack), &b) in rest.iter().zip(&mut rows).zip(&p.rows) {
+                    stack[at * b..(at + 1) * b].copy_from_slice(row);
+                }
+                if p.first.is_some() {
+                    again = rest.last().is_some_and(|f| f[0] != 0);
+                }
+                state = out;
+                count += 1;
+            }
+            state.into_iter().chain(rows).chain([number(count)]).collect()
+        }
+    };
+    for (id, bytes) in c.results.iter().zip(results) {
+        if let Some(id) = id
+            && !bytes.is_empty()
+        {
+            let slot = &s.slots[id.0 as usize];
+            memory.bound = vec![(slot.dtype, slot.place)];
+            memory.whole(bytes.len()).copy_from_slice(&bytes);
+        }
+    }
+    Ok(())
 }
 
 /// The buffers of a kernel's arguments. Indices are in range.
@@ -107,6 +195,16 @@ struct Bytes {
 }
 
 impl Bytes {
+    /// The memory of the only slot bound.
+    fn whole(&mut self, bytes: usize) -> &mut [u8] {
+        let (memory, base) = match self.bound[0].1 {
+            Place::Input(n) => (&mut self.inputs[n as usize], 0),
+            Place::Output(n) => (&mut self.outputs[n as usize].as_mut().expect("made for every output slot").1, 0),
+            Place::Arena(at) => (&mut self.arena, at),
+        };
+        &mut memory[base..base + bytes]
+    }
+
     fn at(&mut self, arg: usize, i: usize) -> &mut [u8] {
         let (dtype, place) = self.bound[arg];
         let (memory, base) = match place {

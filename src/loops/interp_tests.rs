@@ -184,7 +184,7 @@ fn chain(offsets: [usize; 3]) -> Schedule {
     let mut slots = vec![slot(Place::Input(0))];
     slots.extend(offsets.map(|o| slot(Place::Arena(o))));
     slots.push(slot(Place::Output(0)));
-    let step = |a, b| Launch { instances: vec![Instance { kernel: kernel.clone(), slots: vec![SlotId(a), SlotId(b)], params: vec![] }] };
+    let step = |a, b| Launch::Kernels(vec![Instance { kernel: kernel.clone(), slots: vec![SlotId(a), SlotId(b)], params: vec![] }]);
     Schedule { slots, launches: (0..4).map(|n| step(n, n + 1)).collect(), params: vec![], arena_bytes: 64, donated: vec![] }
 }
 

@@ -48,11 +48,87 @@ pub struct Instance {
     pub params: Vec<u32>,
 }
 
-/// One launch: usually one instance; several where the same kernel runs over many buffers (grouped optimiser updates).
+/// A step of a plan.
 #[derive(Clone, Debug)]
-pub struct Launch {
-    /// Kernels of one class and perhaps some of a single element, all independent of each other.
-    pub instances: Vec<Instance>,
+pub enum Launch {
+    /// Usually one instance; several where the same kernel runs over many buffers (grouped optimiser updates): kernels of one class and
+    /// perhaps some of a single element, all independent of each other.
+    Kernels(Vec<Instance>),
+    /// A branch or loop.
+    Control(Box<Control>),
+}
+
+impl Launch {
+    /// The kernels of this step itself; those inside of a branch or loop are its programs'.
+    pub fn instances(&self) -> &[Instance] {
+        match self {
+            Launch::Kernels(i) => i,
+            Launch::Control(_) => &[],
+        }
+    }
+}
+
+/// A branch or loop: programs that are run as data says.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// What it reads.
+    pub operands: Vec<SlotId>,
+    /// Where its results go; `None`: nobody reads that one.
+    pub results: Vec<Option<SlotId>>,
+    /// What it does.
+    pub kind: ControlKind,
+}
+
+/// What a branch or loop does.
+#[derive(Clone, Debug)]
+pub enum ControlKind {
+    /// Operand 0, a single Bool, chooses the first program or the second; both take the operands and yield the results.
+    Cond(Arc<[Program; 2]>),
+    /// See [`LoopProgram`].
+    Loop(Arc<LoopProgram>),
+}
+
+/// A loop, as [`LoopSpec`](crate::trace::LoopSpec) says. Its operands are consts, initial carry and stacks, its results the last carry, stacks, and
+/// the number of iterations.
+#[derive(Clone, Debug)]
+pub struct LoopProgram {
+    /// Operands that every iteration reads.
+    pub consts: usize,
+    /// Bytes of each carried value.
+    pub carry: Vec<usize>,
+    /// Bytes of a row of each stack that is read.
+    pub stacks: Vec<usize>,
+    /// Bytes of a row of each stack of results.
+    pub rows: Vec<usize>,
+    /// Most iterations; `None`: no bound.
+    pub length: Option<usize>,
+    /// The first const says how many iterations there are.
+    pub counted: bool,
+    /// Rows are visited from the last to the first.
+    pub reverse: bool,
+    /// Takes the consts, the carry, a row of each stack and the number of the iteration; yields the next carry, rows, and, if the loop has a
+    /// condition, whether another iteration follows. A carried value that it yields in the buffer of its input has been overwritten.
+    pub body: Program,
+    /// Takes the consts, the carry and a number; yields whether there is a first iteration.
+    pub first: Option<Program>,
+}
+
+/// A program inside of a plan.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// What it runs; it has no parameters.
+    pub schedule: Schedule,
+    /// Where each of its results is.
+    pub results: Vec<PlanResult>,
+}
+
+/// Where a wanted value is after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanResult {
+    /// In that output of the schedule.
+    Output(u32),
+    /// It is that input, perhaps under another shape.
+    Leaf(u32),
 }
 
 /// A whole plan as a backend sees it.

@@ -4,7 +4,7 @@
 //! probed at their corners. What neither decides is accepted: the interpreter checks every access it makes.
 
 use super::order::Node;
-use super::schedule::{Instance, Place, Schedule};
+use super::schedule::{Control, ControlKind, Instance, Launch, Place, Program, Schedule};
 use super::symbolic::Symbolic;
 use super::{Access, Archetype, Bound, ExprId, ExprKind, Index, IndexId, Kernel, Pass, ReduceKind, Store};
 use crate::base::error::{Error, bail, err};
@@ -520,7 +520,10 @@ pub fn verify_schedule(s: &Schedule) -> Result<()> {
     let mut life: Vec<Option<(usize, usize)>> = vec![None; s.slots.len()];
     for (n, launch) in s.launches.iter().enumerate() {
         let mut users: std::collections::HashMap<u32, (usize, bool)> = std::collections::HashMap::new();
-        for (m, i) in launch.instances.iter().enumerate() {
+        if let Launch::Control(c) = launch {
+            control(s, c, n, &mut life).map_err(|e| within(&e, format!("launch {n}")))?;
+        }
+        for (m, i) in launch.instances().iter().enumerate() {
             if checked.insert(std::sync::Arc::as_ptr(&i.kernel)) {
                 verify(&i.kernel).map_err(|e| within(&e, format!("launch {n}")))?;
             }
@@ -558,6 +561,39 @@ pub fn verify_schedule(s: &Schedule) -> Result<()> {
     }
     outputs(s, &life)?;
     arena(s, &life)
+}
+
+/// A branch or loop: its programs, and what it touches.
+fn control(s: &Schedule, c: &Control, n: usize, life: &mut [Option<(usize, usize)>]) -> Result<()> {
+    let programs: Vec<(&Program, usize)> = match &c.kind {
+        ControlKind::Cond(branches) => branches.iter().map(|b| (b, c.results.len())).collect(),
+        ControlKind::Loop(p) => {
+            let body = p.carry.len() + p.rows.len() + usize::from(p.first.is_some());
+            if c.operands.len() != p.consts + p.carry.len() + p.stacks.len() || c.results.len() != p.carry.len() + p.rows.len() + 1 {
+                bail!(Internal, "schedule: a loop is bound to {} operands and {} results", c.operands.len(), c.results.len());
+            }
+            p.first.iter().map(|f| (f, 1)).chain([(&p.body, body)]).collect()
+        }
+    };
+    for (p, results) in programs {
+        if p.results.len() != results || !p.schedule.params.is_empty() {
+            bail!(Internal, "schedule: a program of {} results, expected {results}", p.results.len());
+        }
+        verify_schedule(&p.schedule)?;
+    }
+    for (id, writes) in c.operands.iter().map(|i| (i, false)).chain(c.results.iter().flatten().map(|i| (i, true))) {
+        let Some(slot) = s.slots.get(id.0 as usize) else { bail!(Internal, "schedule: slot {} does not exist", id.0) };
+        let given = matches!(slot.place, Place::Input(_));
+        let life = &mut life[id.0 as usize];
+        if writes && matches!(slot.place, Place::Input(i) if !s.donated.contains(&i)) {
+            bail!(Internal, "schedule: a branch or loop writes slot {}, a buffer of the caller's", id.0);
+        }
+        if !writes && !given && slot.numel > 0 && life.is_none_or(|l| l.0 == n) {
+            bail!(Internal, "schedule: a branch or loop reads slot {} before anything was written to it", id.0);
+        }
+        *life = Some((life.map_or(n, |l| l.0), n));
+    }
+    Ok(())
 }
 
 fn outputs(s: &Schedule, life: &[Option<(usize, usize)>]) -> Result<()> {

@@ -237,7 +237,7 @@ fn schedule(offsets: &[usize], launches: &[&[(u32, u32)]]) -> Schedule {
     let mut slots = vec![slot(Place::Input(0)), slot(Place::Output(0))];
     slots.extend(offsets.iter().map(|&o| slot(Place::Arena(o))));
     let instance = |&(a, b): &(u32, u32)| Instance { kernel: copy.clone(), slots: vec![SlotId(a), SlotId(b)], params: vec![] };
-    let launches = launches.iter().map(|l| Launch { instances: l.iter().map(instance).collect() }).collect();
+    let launches = launches.iter().map(|l| Launch::Kernels(l.iter().map(instance).collect())).collect();
     Schedule { slots, launches, params: vec![], arena_bytes: 48, donated: vec![] }
 }
 
@@ -268,7 +268,8 @@ fn schedules() {
     // In place: only where each point reads what it writes, and only memory of the plan's own or given to it.
     let mut s = schedule(&[0], &[&[(0, 2)], &[(2, 2)], &[(2, 1)]]);
     verify_schedule(&s).unwrap();
-    s.launches[1].instances[0].kernel =
+    let Launch::Kernels(instances) = &mut s.launches[1] else { unreachable!() };
+    instances[0].kernel =
         Arc::new(kernel(&COPY.replace("n0 = i0", "n0 = i0\n    n1 = n0 * -1\n    n2 = 3\n    n3 = n1 + n2").replace("a0[n0]", "a0[n3]")));
     assert!(verify_schedule(&s).unwrap_err().message().contains("share slot 2"));
     let mut s = schedule(&[], &[&[(0, 1)], &[(0, 0)]]);

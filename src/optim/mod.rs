@@ -1,4 +1,5 @@
-//! Optimisers ([`Sgd`], [`Adam`], [`AdamW`], [`RmsProp`]), gradient clipping, learning-rate [`Schedule`]s.
+//! Optimisers ([`Sgd`], [`Adam`], [`AdamW`], [`RmsProp`]), gradient clipping, learning-rate [`Schedule`]s, dynamic
+//! loss scaling ([`GradScaler`]).
 //!
 //! An optimiser is a [`Tree`](crate::Tree): its state travels through `jit`, files and clones like a model. `step` records ordinary
 //! operations; outside a transform it ends by computing every new tensor of the model and of the state in one plan, which cuts the
@@ -11,12 +12,14 @@ mod adam;
 mod clip;
 mod params;
 mod rmsprop;
+mod scaler;
 mod schedule;
 mod sgd;
 
 pub use adam::{Adam, AdamW};
 pub use clip::{clip_grad_norm, clip_grad_value};
 pub use rmsprop::RmsProp;
+pub use scaler::{GradScaler, Optimizer};
 pub use schedule::Schedule;
 pub use sgd::Sgd;
 

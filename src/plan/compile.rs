@@ -1,12 +1,13 @@
 //! From an imported trace to a plan.
 
-use super::memory;
+use super::memory::{self, Donation};
 use crate::backend::{self, Executable};
 use crate::base::{DeviceId, Result, error::bail};
 use crate::fuse::{self, Fused, report::Refusal};
-use crate::loops::schedule::{Place, Schedule};
+pub use crate::loops::schedule::PlanResult;
+use crate::loops::schedule::{ControlKind, Launch, LoopProgram, Place, Program, Schedule};
 use crate::simplify;
-use crate::trace::{Op, Trace};
+use crate::trace::{Binary, Op, Region, RegionKind, Trace, Trip, ValueId};
 use std::sync::Arc;
 
 /// A prepared program: run it as often as wanted on other data.
@@ -23,15 +24,6 @@ pub struct Plan {
     pub names: Vec<String>,
     /// Memory it holds, roughly.
     pub bytes: usize,
-}
-
-/// Where a wanted value is after a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlanResult {
-    /// In that output of the executable.
-    Output(u32),
-    /// It is that leaf, perhaps under another shape.
-    Leaf(u32),
 }
 
 /// Everything up to the backend: what `explain` shows and a plan runs.
@@ -82,7 +74,12 @@ pub fn lower(trace: &Trace, fusing: bool, donated: &[bool]) -> Result<Lowering> 
     crate::trace::verify::verify(trace)?;
     let simplified = simplify::simplify(trace);
     super::debug("trace", || simplified.to_string());
-    let Fused { trace, launches, outputs, refusals } = fuse::fuse(&simplified, fusing)?;
+    let fused = fuse::fuse(&simplified, fusing)?;
+    lay_out(fused, simplified, fusing, &Donation::Any(donated))
+}
+
+fn lay_out(fused: Fused, simplified: Trace, fusing: bool, donated: &Donation<'_>) -> Result<Lowering> {
+    let Fused { trace, launches, outputs, refusals } = fused;
     let refusals = refusals
         .into_iter()
         .map(|r| {
@@ -92,13 +89,66 @@ pub fn lower(trace: &Trace, fusing: bool, donated: &[bool]) -> Result<Lowering> 
             (r, text)
         })
         .collect();
-    let laid = memory::lay_out(&trace, launches, &outputs, donated)?;
+    let laid = memory::lay_out(&trace, launches, &outputs, donated, &|r| control(r, fusing))?;
     super::debug("fuse", || {
-        laid.schedule.launches.iter().flat_map(|l| &l.instances).map(|i| i.kernel.to_string()).collect::<Vec<_>>().join("\n")
+        laid.schedule.launches.iter().flat_map(Launch::instances).map(|i| i.kernel.to_string()).collect::<Vec<_>>().join("\n")
     });
     #[cfg(debug_assertions)]
     crate::loops::verify::verify_schedule(&laid.schedule)?;
     Ok(Lowering { simplified, schedule: laid.schedule, results: laid.results, refusals, live_bytes: laid.live_bytes })
+}
+
+/// The programs of a branch or loop. Their traces are simplified already.
+fn control(r: &Region, fusing: bool) -> Result<ControlKind> {
+    let program = |t: Trace, donated: &Donation<'_>| -> Result<Program> {
+        let l = lay_out(fuse::fuse(&t, fusing)?, t, fusing, donated)?;
+        Ok(Program { schedule: l.schedule, results: l.results })
+    };
+    let l = match &r.kind {
+        RegionKind::Cond(other) => {
+            let none = Donation::Any(&[]);
+            return Ok(ControlKind::Cond(Arc::new([program((*r.body).clone(), &none)?, program((**other).clone(), &none)?])));
+        }
+        RegionKind::Loop(l) => l,
+        _ => bail!(Internal, "a {} is no branch or loop", r.kind.name()),
+    };
+    let bytes = |v: ValueId| r.body.shape(v).numel() * r.body.dtype(v).size();
+    let own = l.consts + l.carry;
+    let mut body = (*r.body).clone();
+    // Each carried value gets a buffer of its own.
+    let mut seen: Vec<ValueId> = Vec::new();
+    for k in 0..l.carry {
+        let v = body.outputs[k];
+        let base = fuse::cost::base_of(&body, v).0;
+        if matches!(body[base].op, Op::Input(_)) || seen.contains(&base) {
+            body.outputs[k] = body.push_typed(Op::Cast, &[v], r.body.dtype(v), r.body.shape(v).clone(), None);
+        }
+        seen.push(base);
+    }
+    let mut first = None;
+    if let Trip::While(go) = &l.trip {
+        // Asked at the end of an iteration about the next one: one launch less.
+        let number = body.inputs[r.arity()];
+        let next = body.binary_const(Binary::Add, number, 1.0);
+        let args: Vec<ValueId> =
+            body.inputs[..l.consts].iter().copied().chain(body.outputs[..l.carry].iter().copied()).chain([next]).collect();
+        let again = body.inline(go, &args)[0];
+        body.outputs.push(again);
+        first = Some(program((**go).clone(), &Donation::Any(&[]))?);
+    }
+    // What is carried may be written over what it was.
+    let over: Vec<(usize, u32)> = (0..l.carry).map(|k| (k, (l.consts + k) as u32)).collect();
+    Ok(ControlKind::Loop(Arc::new(LoopProgram {
+        consts: l.consts,
+        carry: r.body.inputs[l.consts..own].iter().map(|&v| bytes(v)).collect(),
+        stacks: r.body.inputs[own..r.arity()].iter().map(|&v| bytes(v)).collect(),
+        rows: r.body.outputs[l.carry..].iter().map(|&v| bytes(v)).collect(),
+        length: l.length,
+        counted: l.trip == Trip::Count,
+        reverse: l.reverse,
+        body: program(body, &Donation::Own(&over))?,
+        first,
+    })))
 }
 
 /// Compiles a trace for a device. `donated` says of each input whether its memory may be reused (none if empty); `key_bytes` is what

@@ -3,7 +3,7 @@
 use super::compile;
 use crate::backend;
 use crate::base::Result;
-use crate::loops::schedule::Instance;
+use crate::loops::schedule::{Control, ControlKind, Instance, Launch, Program};
 use crate::loops::{Access, Archetype, ExprKind, Kernel, ReduceKind};
 use crate::tensor::Tensor;
 use crate::trace::graph::{self, NodeRef, Through};
@@ -155,14 +155,27 @@ pub fn of_trace(trace: &crate::trace::Trace, device: &dyn backend::Backend) -> R
         .iter()
         .enumerate()
         .map(|(i, launch)| {
-            let k = &launch.instances[0].kernel;
-            ReportKernel {
-                name: name(k).to_string(),
-                instances: launch.instances.len(),
-                bytes: launch.instances.iter().map(|i| bytes(i, &l.schedule.slots)).sum(),
-                flops: launch.instances.iter().map(|i| flops(&i.kernel)).sum(),
-                text: k.to_string(),
-                source: executable.source(i),
+            let slots = &l.schedule.slots;
+            match launch {
+                Launch::Kernels(instances) => ReportKernel {
+                    name: name(&instances[0].kernel).to_string(),
+                    instances: instances.len(),
+                    bytes: instances.iter().map(|i| bytes(i, slots)).sum(),
+                    flops: instances.iter().map(|i| flops(&i.kernel)).sum(),
+                    text: instances[0].kernel.to_string(),
+                    source: executable.source(i),
+                },
+                Launch::Control(c) => {
+                    let touched = c.operands.iter().chain(c.results.iter().flatten());
+                    ReportKernel {
+                        name: control_name(c),
+                        instances: 1,
+                        bytes: touched.map(|s| slots[s.0 as usize].bytes() as u64).sum(),
+                        flops: 0,
+                        text: control_text(c),
+                        source: executable.source(i),
+                    }
+                }
             }
         })
         .collect();
@@ -176,11 +189,45 @@ pub fn of_trace(trace: &crate::trace::Trace, device: &dyn backend::Backend) -> R
 }
 
 /// What a launch runs, in a few words.
-pub(super) fn launch_name(l: &crate::loops::schedule::Launch) -> String {
-    let k = &l.instances[0].kernel;
+pub(super) fn launch_name(l: &Launch) -> String {
+    let instances = match l {
+        Launch::Kernels(instances) => instances,
+        Launch::Control(c) => return control_name(c),
+    };
+    let k = &instances[0].kernel;
     let axes: Vec<String> = k.axes.iter().map(|a| format!("{}{}", a.extent, if a.row { " row" } else { "" })).collect();
-    let times = if l.instances.len() > 1 { format!(" x {}", l.instances.len()) } else { String::new() };
+    let times = if instances.len() > 1 { format!(" x {}", instances.len()) } else { String::new() };
     format!("{} [{}]{times}", name(k), axes.join(", "))
+}
+
+/// The programs of a branch or loop, each with what it is for.
+fn programs(c: &Control) -> Vec<(&'static str, &Program)> {
+    match &c.kind {
+        ControlKind::Cond(b) => vec![("if it holds", &b[0]), ("else", &b[1])],
+        ControlKind::Loop(l) => l.first.iter().map(|f| ("before the first iteration", f)).chain([("each iteration", &l.body)]).collect(),
+    }
+}
+
+fn control_name(c: &Control) -> String {
+    let kernels = |p: &Program| p.schedule.launches.len();
+    match &c.kind {
+        ControlKind::Cond(b) => format!("cond of {} or {} kernels", kernels(&b[0]), kernels(&b[1])),
+        ControlKind::Loop(l) => format!("loop of {} kernels", kernels(&l.body)),
+    }
+}
+
+fn control_text(c: &Control) -> String {
+    let mut out = String::new();
+    for (what, p) in programs(c) {
+        out += &format!("{what}:\n");
+        for l in &p.schedule.launches {
+            match l {
+                Launch::Kernels(i) => i.iter().for_each(|i| out += &i.kernel.to_string()),
+                Launch::Control(c) => out += &control_text(c),
+            }
+        }
+    }
+    out
 }
 
 fn name(k: &Kernel) -> &'static str {

@@ -1,11 +1,11 @@
 //! Memory of a plan: which buffer each stored value gets, temporaries packed into one arena by lifetime.
 
 use super::compile::PlanResult;
-use crate::base::{Result, error::bail};
+use crate::base::{Result, error::err};
 use crate::fuse::launch::FusedLaunch;
 use crate::loops::Access;
-use crate::loops::schedule::{Instance, Launch, Place, Schedule, Slot, SlotId};
-use crate::trace::{Op, Trace, ValueId};
+use crate::loops::schedule::{Control, ControlKind, Instance, Launch, Place, Schedule, Slot, SlotId};
+use crate::trace::{Op, Region, Trace, ValueId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -20,6 +20,31 @@ pub struct Layout {
     pub results: Vec<PlanResult>,
     /// Largest sum of live temporary bytes at any time.
     pub live_bytes: usize,
+}
+
+/// Which inputs may be written over.
+pub enum Donation<'a> {
+    /// Those that hold, by any result; none if empty.
+    Any(&'a [bool]),
+    /// By that result only: number of the output, then of the input.
+    Own(&'a [(usize, u32)]),
+}
+
+impl Donation<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Donation::Any(d) => !d.contains(&true),
+            Donation::Own(d) => d.is_empty(),
+        }
+    }
+
+    /// Whether input `n` may be written over by output `o`, if given, or any.
+    fn allows(&self, n: u32, o: Option<usize>) -> bool {
+        match self {
+            Donation::Any(d) => d.get(n as usize) == Some(&true),
+            Donation::Own(d) => d.iter().any(|&(to, from)| from == n && o.is_none_or(|o| o == to)),
+        }
+    }
 }
 
 struct Life {
@@ -37,22 +62,30 @@ fn input_number(t: &Trace, v: ValueId) -> Option<u32> {
 /// Which outputs are written over which leaves: a leaf that was given for good, of the same type and size, that is no result itself,
 /// read for the last time before the output is first written, or by the very kernel that writes it, if that may. Copies that this
 /// makes pointless are taken out.
-fn overwrites(t: &Trace, launches: &mut Vec<FusedLaunch>, outputs: &[ValueId], donated: &[bool]) -> HashMap<ValueId, ValueId> {
+fn overwrites(t: &Trace, launches: &mut Vec<FusedLaunch>, outputs: &[ValueId], donated: &Donation<'_>) -> HashMap<ValueId, ValueId> {
     let mut over = HashMap::new();
-    if !donated.contains(&true) {
+    if donated.is_empty() {
         return over;
     }
     /// Launch and instance of the first write of an output or the last read of a leaf.
     type At = (usize, usize);
     let (mut reads, mut writes): (HashMap<ValueId, Vec<At>>, HashMap<ValueId, At>) = (HashMap::new(), HashMap::new());
     for (l, launch) in launches.iter().enumerate() {
-        for (k, i) in launch.instances.iter().enumerate() {
-            for (&v, a) in i.args.iter().zip(&i.kernel.args) {
-                if a.access == Access::Read {
-                    reads.entry(v).or_default().push((l, k));
-                } else {
-                    writes.entry(v).or_insert((l, k));
+        match launch {
+            FusedLaunch::Kernels(instances) => {
+                for (k, i) in instances.iter().enumerate() {
+                    for (&v, a) in i.args.iter().zip(&i.kernel.args) {
+                        if a.access == Access::Read {
+                            reads.entry(v).or_default().push((l, k));
+                        } else {
+                            writes.entry(v).or_insert((l, k));
+                        }
+                    }
                 }
+            }
+            FusedLaunch::Control(c) => {
+                c.operands.iter().for_each(|&v| reads.entry(v).or_default().push((l, 0)));
+                c.results.iter().flatten().for_each(|&v| _ = writes.entry(v).or_insert((l, 0)));
             }
         }
     }
@@ -60,21 +93,26 @@ fn overwrites(t: &Trace, launches: &mut Vec<FusedLaunch>, outputs: &[ValueId], d
         .inputs
         .iter()
         .copied()
-        .filter(|&v| input_number(t, v).is_some_and(|n| donated.get(n as usize) == Some(&true)) && !outputs.contains(&v))
+        .filter(|&v| input_number(t, v).is_some_and(|n| donated.allows(n, None)) && !outputs.contains(&v))
         .collect();
-    for &o in outputs {
+    for (number, &o) in outputs.iter().enumerate() {
         let Some(&(l, k)) = writes.get(&o) else { continue };
         if over.contains_key(&o) {
             continue;
         }
         let fits = |v: ValueId| {
-            t.dtype(v) == t.dtype(o)
+            input_number(t, v).is_some_and(|n| donated.allows(n, Some(number)))
+                && t.dtype(v) == t.dtype(o)
                 && t.shape(v).numel() == t.shape(o).numel()
                 && reads.get(&v).is_none_or(|at| {
                     at.iter().all(|&(rl, rk)| {
-                        let i = &launches[l].instances[k];
-                        let arg = |x: ValueId| i.args.iter().position(|&a| a == x).map(|n| crate::loops::ArgId(n as u32));
-                        rl < l || (rl, rk) == (l, k) && arg(v).zip(arg(o)).is_some_and(|(r, w)| i.kernel.may_overwrite(r, w))
+                        let within = || {
+                            let FusedLaunch::Kernels(instances) = &launches[l] else { return false };
+                            let i = &instances[k];
+                            let arg = |x: ValueId| i.args.iter().position(|&a| a == x).map(|n| crate::loops::ArgId(n as u32));
+                            arg(v).zip(arg(o)).is_some_and(|(r, w)| i.kernel.may_overwrite(r, w))
+                        };
+                        rl < l || ((rl, rk) == (l, k) && within())
                     })
                 })
         };
@@ -85,7 +123,8 @@ fn overwrites(t: &Trace, launches: &mut Vec<FusedLaunch>, outputs: &[ValueId], d
         over.insert(o, v);
     }
     for launch in launches.iter_mut() {
-        launch.instances.retain(|i| match i.args[..] {
+        let FusedLaunch::Kernels(instances) = launch else { continue };
+        instances.retain(|i| match i.args[..] {
             [a, b] => {
                 let pair = |r: usize, w: usize| {
                     over.get(&i.args[w]) == Some(&i.args[r])
@@ -96,15 +135,21 @@ fn overwrites(t: &Trace, launches: &mut Vec<FusedLaunch>, outputs: &[ValueId], d
             _ => true,
         });
     }
-    launches.retain(|l| !l.instances.is_empty());
+    launches.retain(|l| !matches!(l, FusedLaunch::Kernels(i) if i.is_empty()));
     over
 }
 
-/// Gives every argument a slot and every temporary a place in the arena.
+/// Gives every argument a slot and every temporary a place in the arena. `control` makes the programs of a branch or loop.
 ///
 /// # Errors
 /// `Internal` if an output is nowhere stored.
-pub fn lay_out(t: &Trace, mut launches: Vec<FusedLaunch>, outputs: &[ValueId], donated: &[bool]) -> Result<Layout> {
+pub fn lay_out(
+    t: &Trace,
+    mut launches: Vec<FusedLaunch>,
+    outputs: &[ValueId],
+    donated: &Donation<'_>,
+    control: &dyn Fn(&Region) -> Result<ControlKind>,
+) -> Result<Layout> {
     let mut s = Schedule { params: t.params.iter().map(|&p| t.dtype(p)).collect(), ..Schedule::default() };
     let over = overwrites(t, &mut launches, outputs, donated);
     s.donated = over.values().filter_map(|&v| input_number(t, v)).collect();
@@ -133,30 +178,50 @@ pub fn lay_out(t: &Trace, mut launches: Vec<FusedLaunch>, outputs: &[ValueId], d
         }
     }
     for (at, l) in launches.into_iter().enumerate() {
-        let mut instances = Vec::with_capacity(l.instances.len());
-        for i in l.instances {
-            let mut slots = Vec::with_capacity(i.args.len());
-            for (v, arg) in i.args.iter().map(|&v| own(v)).zip(&i.kernel.args) {
-                let place = match t[v].op {
-                    Op::Input(n) => Place::Input(n),
-                    _ => Place::Arena(0),
-                };
-                let id = slot(v, place, &mut s, &mut lives);
-                let life = &mut lives[id.0 as usize];
-                if arg.access == Access::Read
-                    && life.first == usize::MAX
-                    && matches!(s.slots[id.0 as usize].place, Place::Arena(_))
-                    && arg.numel > 0
-                {
-                    bail!(Internal, "a kernel reads {v:?} ({}) before any kernel writes it", t[v].op.name());
+        let mut touch = |v: ValueId, s: &mut Schedule, lives: &mut Vec<Life>| {
+            let v = own(v);
+            let place = match t[v].op {
+                Op::Input(n) => Place::Input(n),
+                _ => Place::Arena(0),
+            };
+            let id = slot(v, place, s, lives);
+            let life = &mut lives[id.0 as usize];
+            let first = life.first == usize::MAX;
+            life.first = life.first.min(at);
+            life.last = life.last.max(at);
+            (id, first && matches!(place, Place::Arena(_)))
+        };
+        let unwritten = |v: ValueId| err!(Internal, "a kernel reads {v:?} ({}) before any kernel writes it", t[v].op.name());
+        let kernels = match l {
+            FusedLaunch::Kernels(kernels) => kernels,
+            FusedLaunch::Control(c) => {
+                let mut operands = Vec::with_capacity(c.operands.len());
+                for &v in &c.operands {
+                    let (id, fresh) = touch(v, &mut s, &mut lives);
+                    if fresh && t.shape(v).numel() > 0 {
+                        return Err(unwritten(v));
+                    }
+                    operands.push(id);
                 }
-                life.first = life.first.min(at);
-                life.last = life.last.max(at);
+                let results = c.results.iter().map(|r| r.map(|v| touch(v, &mut s, &mut lives).0)).collect();
+                let kind = control(&c.region)?;
+                s.launches.push(Launch::Control(Box::new(Control { operands, results, kind })));
+                continue;
+            }
+        };
+        let mut instances = Vec::with_capacity(kernels.len());
+        for i in kernels {
+            let mut slots = Vec::with_capacity(i.args.len());
+            for (&v, arg) in i.args.iter().zip(&i.kernel.args) {
+                let (id, fresh) = touch(v, &mut s, &mut lives);
+                if arg.access == Access::Read && fresh && arg.numel > 0 {
+                    return Err(unwritten(v));
+                }
                 slots.push(id);
             }
             instances.push(Instance { kernel: Arc::new(i.kernel), slots, params: i.params });
         }
-        s.launches.push(Launch { instances });
+        s.launches.push(Launch::Kernels(instances));
     }
     let live_bytes = pack(&mut s, &lives);
     Ok(Layout { schedule: s, results, live_bytes })

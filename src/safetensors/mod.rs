@@ -7,7 +7,9 @@
 mod read;
 mod write;
 
+pub(crate) use read::bytes;
 pub use read::{load, load_into, parse};
+pub(crate) use write::{encode, replace};
 pub use write::{save, save_map};
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ fn named(path: &Path, e: Error) -> Error {
 }
 
 /// The whole file, but no more than it says it has.
-fn bytes(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path)?;
     let about = file.metadata()?;
     if !about.is_file() {

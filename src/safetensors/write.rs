@@ -67,7 +67,7 @@ impl View for Lazy<'_> {
     }
 }
 
-fn encode(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
+pub(crate) fn encode(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
     let failed = RefCell::new(None);
     let mut views = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
@@ -92,7 +92,7 @@ fn encode(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
 }
 
 /// Writes beside the target, makes it durable, then renames: the target is never seen half written.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path names no file"));

@@ -1,12 +1,11 @@
-//! Regions replaced by their bodies. Their rules are for the transforms, which are done by now.
+//! Regions replaced by their bodies, but for branches and loops. Their rules are for the transforms, which are done by now.
 
-use super::Merge;
 use crate::base::Site;
 use crate::trace::{Args, Op, Trace, ValueId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The trace with every region, at every depth, replaced by its body, which is simplified on its own first: within one body
+/// The trace with every region but branches and loops, at every depth outside of those, replaced by its body, which is simplified on its own first: within one body
 /// merging equal instructions is safe, across bodies it would undo a `Checkpoint`.
 pub(super) fn inline(t: &Trace) -> Trace {
     let mut out = Trace::new();
@@ -30,15 +29,15 @@ fn expand(
         let a: Args = inst.args.iter().map(|x| map[x.index()]).collect();
         let v = match (&inst.op, args) {
             (Op::Input(n), Some(args)) => args[*n as usize],
-            (Op::Region(r), _) => {
-                let body = bodies.entry(Arc::as_ptr(&r.body)).or_insert_with(|| Arc::new(super::sweep(&r.body, Merge::All))).clone();
+            (Op::Region(r), _) if !r.kind.is_control() => {
+                let body = bodies.entry(Arc::as_ptr(&r.body)).or_insert_with(|| Arc::new(super::merged(&r.body))).clone();
                 let outs = expand(out, &body, Some(&a), inst.site.or(site), bodies);
                 let first = outs[0];
                 regions.insert(ValueId::new(i), outs);
                 // Only `Output` reads a region, and is replaced below.
                 first
             }
-            (Op::Output(n), _) => regions[&inst.args[0]][*n as usize],
+            (Op::Output(n), _) if regions.contains_key(&inst.args[0]) => regions[&inst.args[0]][*n as usize],
             _ => out.push_typed(inst.op.clone(), &a, inst.dtype, inst.shape.clone(), inst.site.or(site)),
         };
         map.push(v);

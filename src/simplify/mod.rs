@@ -3,7 +3,7 @@
 //! One forward sweep rebuilds the trace. Each instruction, its operands already simplified, is offered to the rules of `fold`
 //! (constants, algebra, scalar arithmetic kept scalar) and `views` (compositions of views), each of which returns a replacement or
 //! nothing; what remains is hash-consed (`cse`). `inline` then replaces regions by their bodies, a second sweep simplifies across
-//! their borders, and `dce` drops what no output needs. Nothing is iterated to a fixed point: operands come first, so a sweep sees
+//! their borders, and `dce` drops what no output needs. Branches and loops stay, and are programs of their own (`control`). Nothing is iterated to a fixed point: operands come first, so a sweep sees
 //! every opportunity that rules look one or two instructions deep for, in linear time.
 //!
 //! Invariants: results are equal bit for bit (any NaN for any NaN) by the reference semantics, NaN, infinities and -0
@@ -12,6 +12,7 @@
 //! merge it: the region that forbade it is gone.)
 //! No decision here depends on a device; fusion comes after.
 
+mod control;
 mod cse;
 mod dce;
 mod fold;
@@ -25,16 +26,27 @@ use crate::trace::{Args, Inst, Op, Trace, ValueId};
 use cse::{Cse, Merge};
 use smallvec::SmallVec;
 
-/// A trace of the same meaning, without regions, simplified.
+/// A trace of the same meaning, simplified, without regions but branches and loops.
 pub fn simplify(t: &Trace) -> Trace {
     let t = checked("dce", dce::dce(t));
-    let t = checked("sweep", sweep(&t, Merge::All));
-    if !t.insts.iter().any(|i| matches!(i.op, Op::Region(_))) {
-        return checked("dce", dce::dce(&t));
+    let mut t = checked("sweep", merged(&t));
+    if t.insts.iter().any(|i| matches!(&i.op, Op::Region(r) if !r.kind.is_control())) {
+        t = checked("inline", inline::inline(&t));
+        t = checked("sweep", sweep(&t, Merge::Free));
     }
-    let t = checked("inline", inline::inline(&t));
-    let t = checked("sweep", sweep(&t, Merge::Free));
-    checked("dce", dce::dce(&t))
+    t = checked("dce", dce::dce(&t));
+    if control::any(&t) {
+        t = checked("prune", control::prune(&t));
+        t = checked("dce", dce::dce(&t));
+    }
+    t
+}
+
+/// Everything equal merged, branches and loops too.
+fn merged(t: &Trace) -> Trace {
+    let mut t = sweep(t, Merge::All);
+    control::merge(&mut t);
+    t
 }
 
 /// The verifier between passes, in debug builds.

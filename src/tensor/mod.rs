@@ -54,7 +54,7 @@ pub use pad::PadMode;
 pub use pool::PoolOptions;
 pub(crate) use random::draws;
 pub use random::{Generator, manual_seed};
-pub(crate) use random::{default_draws, reserve_draws};
+pub(crate) use random::{default_draws, draw_token, reserve_default, reserve_draws};
 pub use resample::{GridMode, GridPadding, Interpolate};
 pub use slice::{NewAxis, SliceItem};
 

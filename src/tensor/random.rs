@@ -51,6 +51,35 @@ pub(crate) fn reserve_draws(counters: u64) -> (u64, u64) {
     (state.0, first)
 }
 
+fn number(x: u64) -> Input {
+    Input::param(Scalar::Int(x as i64), DType::I64)
+}
+
+/// Reserves counters of the default generator, or of what stands for it in a recorded function: its key and the first of them, as operands.
+#[track_caller]
+pub(crate) fn reserve_default(counters: u64) -> [Input; 2] {
+    let recorded = RECORDED.with_borrow_mut(|r| {
+        r.as_mut().map(|r| {
+            let at = r.drawn;
+            r.drawn += counters;
+            (r.key.clone(), r.counter.clone(), at)
+        })
+    });
+    match recorded {
+        Some((key, counter, at)) => [Input::Node(key.0), Input::Node((counter + LitInt(at as i64)).0)],
+        None => {
+            let (key, offset) = reserve_draws(counters);
+            [number(key), number(offset)]
+        }
+    }
+}
+
+/// A single word of random bits.
+#[track_caller]
+pub(crate) fn draw_token() -> Tensor {
+    Source::Default.bits(&Shape::scalar())
+}
+
 /// Seeds the default generator: the same program run after it draws the same values.
 pub fn manual_seed(seed: u64) {
     *DEFAULT.lock().unwrap_or_else(PoisonError::into_inner) = (seed, 0);
@@ -82,24 +111,8 @@ impl Source<'_> {
     #[track_caller]
     fn bits(self, shape: &Shape) -> Tensor {
         let counters = (shape.numel() as u64).saturating_mul(draws::examples()).div_ceil(4);
-        let number = |x: u64| Input::param(Scalar::Int(x as i64), DType::I64);
         let inputs = match self {
-            Source::Default => {
-                let recorded = RECORDED.with_borrow_mut(|r| {
-                    r.as_mut().map(|r| {
-                        let at = r.drawn;
-                        r.drawn += counters;
-                        (r.key.clone(), r.counter.clone(), at)
-                    })
-                });
-                match recorded {
-                    Some((key, counter, at)) => [Input::Node(key.0), Input::Node((counter + LitInt(at as i64)).0)],
-                    None => {
-                        let (key, offset) = reserve_draws(counters);
-                        [number(key), number(offset)]
-                    }
-                }
-            }
+            Source::Default => reserve_default(counters),
             Source::Own(_) if RECORDED.with_borrow(Option::is_some) => slip_now!(
                 Argument,
                 "a Generator inside a recorded function would draw the same numbers in each call: use the default generator, or give the \

@@ -193,15 +193,17 @@ pub fn infer(op: &Op, args: &[(DType, &Shape)]) -> Result<(DType, Shape)> {
             (args[0].0, args[0].1.clone())
         }
         Op::Region(r) => {
-            arity(r.body.inputs.len())?;
-            for (&(d, s), &i) in args.iter().zip(&r.body.inputs) {
-                let want = &r.body[i];
-                if d != want.dtype || *s != want.shape {
-                    bail!(Shape, "region: operand is {d} {s}, its body takes {} {}", want.dtype, want.shape);
+            arity(r.arity())?;
+            for (i, &(d, s)) in args.iter().enumerate() {
+                let want = r.operand(i);
+                if d != want.0 || *s != want.1 {
+                    bail!(Shape, "region: operand {i} is {d} {s}, its body takes {} {}", want.0, want.1);
                 }
             }
-            let Some(&o) = r.body.outputs.first() else { bail!(Argument, "region: the body has no outputs") };
-            (r.body[o].dtype, r.body[o].shape.clone())
+            if r.results() == 0 {
+                bail!(Argument, "region: the body has no outputs");
+            }
+            r.result(0)
         }
         Op::Input(_) | Op::Param(_) | Op::Const(_) | Op::Cast | Op::Reshape | Op::Broadcast | Op::Iota(_) | Op::Random | Op::Output(_) => {
             bail!(Internal, "{name} carries its own type")

@@ -3,7 +3,8 @@
 
 use super::graph::{Input, NodeRef, Owner, Recipe, Walk};
 use super::ir::Trace;
-use super::op::{Op, RegionKind};
+use super::op::Op;
+use super::region::{RegionKind, Trip};
 use crate::base::{Scalar, Shape, Value};
 
 /// A canonical key and what it leaves out: the data a plan with this key is run on.
@@ -74,9 +75,11 @@ fn rare_tag(op: &Op) -> u64 {
         Op::Region(r) => (
             25,
             match r.kind {
-                RegionKind::Checkpoint => 0,
+                RegionKind::Checkpoint(saved) => u64::from(saved) << 8,
                 RegionKind::CustomJvp(_) => 1,
                 RegionKind::CustomVjp(_) => 2,
+                RegionKind::Cond(_) => 3,
+                RegionKind::Loop(_) => 4,
             },
         ),
         Op::Output(i) => (26, *i as u64),
@@ -122,9 +125,17 @@ fn rare_attributes(out: &mut Vec<u64>, op: &Op) {
         }
         Op::Region(r) => {
             trace_words(out, &r.body);
-            match &r.kind {
-                RegionKind::Checkpoint => {}
-                RegionKind::CustomJvp(t) | RegionKind::CustomVjp(t) => trace_words(out, t),
+            if let RegionKind::Loop(l) = &r.kind {
+                let trip = match l.trip {
+                    Trip::Fixed => 0,
+                    Trip::While(_) => 1,
+                    Trip::Count => 2,
+                };
+                let flags = trip | u64::from(l.reverse) << 2 | u64::from(l.segment) << 3;
+                out.extend([l.consts as u64, l.carry as u64, l.length.map_or(u64::MAX, |n| n as u64), flags]);
+            }
+            if let Some(other) = r.other() {
+                trace_words(out, other);
             }
         }
         _ => {}

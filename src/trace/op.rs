@@ -1,7 +1,7 @@
 //! The op set: what one instruction of a trace can be.
 
 use super::elementwise::{Binary, Compare, Unary};
-use super::ir::Trace;
+use super::region::Region;
 use crate::base::Scalar;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -131,37 +131,6 @@ pub struct ConvSpec {
     pub rhs_dilation: SmallVec<[usize; 3]>,
     /// Channel groups: both C and O divide by it.
     pub groups: usize,
-}
-
-/// A sub-trace with a rule attached.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Region {
-    /// What the region means to the transforms.
-    pub kind: RegionKind,
-    /// What it computes: one input per operand.
-    pub body: Arc<Trace>,
-}
-
-/// What a region means to the transforms.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RegionKind {
-    /// Reverse mode recomputes the body instead of keeping its interior.
-    Checkpoint,
-    /// Forward rule: inputs are the operands, then their tangents; outputs are the tangents of the body's outputs.
-    CustomJvp(Arc<Trace>),
-    /// Reverse rule: inputs are the operands, the outputs, then the outputs' cotangents; outputs are the operands' cotangents.
-    CustomVjp(Arc<Trace>),
-}
-
-impl RegionKind {
-    /// The name in the text form.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            RegionKind::Checkpoint => "checkpoint",
-            RegionKind::CustomJvp(_) => "custom_jvp",
-            RegionKind::CustomVjp(_) => "custom_vjp",
-        }
-    }
 }
 
 /// One instruction. Shapes of elementwise operands are equal (broadcasts are explicit); see `infer` for each rule.

@@ -2,7 +2,8 @@
 
 use super::infer;
 use super::ir::{Trace, ValueId};
-use super::op::{ConvSpec, Op, Region, RegionKind};
+use super::op::{ConvSpec, Op};
+use super::region::{LoopSpec, Region, RegionKind, Trip};
 use crate::base::error::bail;
 use crate::base::{DType, Result, Scalar, Shape};
 use smallvec::SmallVec;
@@ -105,11 +106,11 @@ impl Verifier {
         infer::check(&inst.op, &types, inst.dtype, &inst.shape)?;
         if let Op::Output(n) = inst.op {
             let Op::Region(r) = &t[inst.args[0]].op else { bail!(Internal, "operand {:?} is no region", inst.args[0]) };
-            let Some(&o) = r.body.outputs.get(n as usize) else {
-                bail!(Index, "number {n} of a region of {} outputs", r.body.outputs.len())
-            };
-            if r.body[o].dtype != inst.dtype || r.body[o].shape != inst.shape {
-                let (d, s) = (r.body[o].dtype, &r.body[o].shape);
+            if n as usize >= r.results() {
+                bail!(Index, "number {n} of a region of {} outputs", r.results())
+            }
+            let (d, s) = r.result(n as usize);
+            if d != inst.dtype || s != inst.shape {
                 bail!(Internal, "the region yields {d} {s}, but the type says {} {}", inst.dtype, inst.shape);
             }
         }
@@ -121,9 +122,26 @@ impl Verifier {
         let types = |t: &Trace, v: &[ValueId]| -> Vec<(DType, Shape)> { v.iter().map(|&v| (t[v].dtype, t[v].shape.clone())).collect() };
         let (ins, outs) = (types(&r.body, &r.body.inputs), types(&r.body, &r.body.outputs));
         let (rule, want_in, want_out) = match &r.kind {
-            RegionKind::Checkpoint => return Ok(()),
+            &RegionKind::Checkpoint(saved) => {
+                if saved > 0 && saved as usize >= r.body.outputs.len() {
+                    bail!(Argument, "{saved} saved outputs of {}: at least one must be a result", r.body.outputs.len());
+                }
+                return Ok(());
+            }
             RegionKind::CustomJvp(rule) => (rule, [ins.clone(), ins].concat(), outs),
             RegionKind::CustomVjp(rule) => (rule, [ins.clone(), outs.clone(), outs].concat(), ins),
+            RegionKind::Cond(other) => {
+                if ins.first() != Some(&(DType::Bool, Shape::scalar())) {
+                    bail!(DType, "a cond's first operand is not a single bool");
+                }
+                self.body("other branch", other)?;
+                let (other_ins, other_outs) = (types(other, &other.inputs), types(other, &other.outputs));
+                if other_ins != ins || other_outs != outs {
+                    bail!(Shape, "the branches of a cond differ in type: {ins:?} -> {outs:?} and {other_ins:?} -> {other_outs:?}");
+                }
+                return Ok(());
+            }
+            RegionKind::Loop(l) => return self.repeated(l, &ins, &outs),
         };
         self.body("rule", rule)?;
         for (what, have, want) in [("inputs", types(rule, &rule.inputs), want_in), ("outputs", types(rule, &rule.outputs), want_out)] {
@@ -134,6 +152,48 @@ impl Verifier {
                 // The tangent of an integer is nothing a rule may look at: its type is free.
                 if h != w && w.0.is_float() {
                     bail!(Shape, "the rule's {what}: number {n} is {} {}, expected {} {}", h.0, h.1, w.0, w.1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn repeated(&mut self, l: &LoopSpec, ins: &[(DType, Shape)], outs: &[(DType, Shape)]) -> Result<()> {
+        let number = (DType::I64, Shape::scalar());
+        let own = l.consts.saturating_add(l.carry);
+        if own >= ins.len() || ins.last() != Some(&number) {
+            bail!(Argument, "a loop's body takes its consts, its carry, rows, and the number of the iteration, got {} inputs", ins.len());
+        }
+        let carried = &ins[l.consts..own];
+        if outs.len() < l.carry || &outs[..l.carry] != carried {
+            bail!(Shape, "a loop carries {carried:?}, but its body yields {outs:?}");
+        }
+        match l.length {
+            None if ins.len() > own + 1 || outs.len() > l.carry || l.reverse => bail!(Argument, "a loop without a length has no rows"),
+            Some(n) if n >= MAX_SIZE => bail!(Shape, "a loop of {n} iterations is too long"),
+            _ => {}
+        }
+        for r in ins[own..ins.len() - 1].iter().chain(&outs[l.carry..]) {
+            shape_size(&l.stack(&r.1))?;
+        }
+        match &l.trip {
+            Trip::Fixed if l.length.is_none() => bail!(Argument, "a loop has neither a length nor a condition"),
+            Trip::Fixed => {}
+            Trip::Count if l.consts == 0 || ins[0] != number || l.length.is_none() => {
+                bail!(Argument, "the first const of a counted loop is not a single i64, or it has no length")
+            }
+            Trip::Count => {}
+            Trip::While(_) if l.reverse => bail!(Argument, "a loop with a condition cannot visit rows from the last"),
+            Trip::While(go) => {
+                self.body("condition", go)?;
+                let want: Vec<_> = ins[..own].iter().cloned().chain([number]).collect();
+                let have: Vec<_> = go.inputs.iter().map(|&v| (go[v].dtype, go[v].shape.clone())).collect();
+                if have != want {
+                    bail!(Shape, "a loop's condition takes {have:?}, expected {want:?}");
+                }
+                let yields: Vec<_> = go.outputs.iter().map(|&v| (go[v].dtype, go[v].shape.clone())).collect();
+                if yields != [(DType::Bool, Shape::scalar())] {
+                    bail!(DType, "a loop's condition yields {yields:?}, expected a single bool");
                 }
             }
         }

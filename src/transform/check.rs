@@ -4,7 +4,7 @@ use super::{jvp, vjp};
 use crate::base::error::bail;
 use crate::base::{DType, Result, Scalar, Shape};
 use crate::trace::interp::{HostTensor, interpret};
-use crate::trace::{Op, Region, RegionKind, Trace, ValueId};
+use crate::trace::{Op, Trace, ValueId};
 use std::sync::Arc;
 
 /// Directions tried at each order.
@@ -146,12 +146,7 @@ fn widen(t: &Trace) -> Trace {
             inst.dtype = DType::F64;
         }
         if let Op::Region(r) = &inst.op {
-            let kind = match &r.kind {
-                RegionKind::Checkpoint => RegionKind::Checkpoint,
-                RegionKind::CustomJvp(rule) => RegionKind::CustomJvp(wide(rule)),
-                RegionKind::CustomVjp(rule) => RegionKind::CustomVjp(wide(rule)),
-            };
-            inst.op = Op::Region(Arc::new(Region { kind, body: wide(&r.body) }));
+            inst.op = Op::Region(Arc::new(r.with_traces(wide)));
         }
     }
     out

@@ -4,6 +4,7 @@
 //! - [`vjp`]: reverse mode. `linearize` runs forward mode with symbolic tangents, which yields a linear program; `transpose`
 //!   turns that round, and only linear ops need a rule for it.
 //! - [`vmap`]: batching, one rule per op.
+//! - `autocast`: heavy ops in a half type.
 //! - [`check_grads`]: compares the modes with each other and with central differences.
 //!
 //! Simplification is not done here; rules just avoid work that is plainly superfluous.
@@ -16,6 +17,7 @@
 //! 4. The cost is linear in the trace, and nothing recurses over instructions (only over the nesting of regions).
 //! 5. On an error the trace is as it was.
 
+pub(crate) mod autocast;
 mod batch;
 mod check;
 mod jvp;

@@ -1,7 +1,6 @@
 //! Keeping only what results need: the tail a transform appended, and the bodies of the regions it makes.
 
 use crate::trace::{Args, Op, Region, RegionKind, Trace, ValueId};
-use std::sync::Arc;
 
 /// The op of a symbolic tangent: stands in the trace while a linear program is built and transposed, never after.
 pub(super) const PLACEHOLDER: Op = Op::Input(u32::MAX);
@@ -51,21 +50,30 @@ pub(super) fn emit_checkpoint(t: &mut Trace, body: &Trace, args: &[ValueId], roo
             }
         }
         out.outputs = computed.iter().flatten().map(|v| map[v.index()]).collect();
-        region = Some(t.apply(Op::Region(Arc::new(Region { kind: RegionKind::Checkpoint, body: Arc::new(out) })), &operands));
+        region = Some(t.region(RegionKind::Checkpoint(0), out, &operands));
     }
-    let mut next = 0;
-    roots
-        .iter()
-        .map(|r| {
-            r.map(|v| {
-                through(v).unwrap_or_else(|| {
-                    let o = output(t, region.expect("some root is computed"), next, &body[v]);
-                    next += 1;
-                    o
-                })
-            })
-        })
-        .collect()
+    let mut results = region.into_iter().flatten();
+    roots.iter().map(|r| r.map(|v| through(v).unwrap_or_else(|| results.next().expect("some root is computed")))).collect()
+}
+
+/// The trace with the uses of some values replaced by inputs that hold them, given `(value, input)` pairs, and the new names of `roots`.
+pub(super) fn given(t: &Trace, known: &[(ValueId, ValueId)], roots: &[Option<ValueId>]) -> (Trace, Vec<Option<ValueId>>) {
+    let mut out = Trace::new();
+    let mut map: Vec<Option<ValueId>> = vec![None; t.insts.len()];
+    for &i in &t.inputs {
+        map[i.index()] = Some(out.input(t.dtype(i), t.shape(i).clone()));
+    }
+    for &(v, input) in known {
+        map[v.index()] = map[input.index()];
+    }
+    for (i, inst) in t.insts.iter().enumerate() {
+        if map[i].is_none() {
+            let args: Args = inst.args.iter().map(|a| map[a.index()].expect("operands come first")).collect();
+            map[i] = Some(out.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site));
+        }
+    }
+    let roots = roots.iter().map(|r| r.and_then(|v| map[v.index()])).collect();
+    (out, roots)
 }
 
 /// A trace of its own with the values `inputs` as its inputs, in that order, that computes `outputs`, which depend on no other input.
@@ -87,9 +95,10 @@ pub(super) fn extract(t: &Trace, inputs: &[ValueId], outputs: &[ValueId]) -> Tra
     out
 }
 
-/// Appends the reading of output `k`, which has the type of `like`.
-pub(super) fn output(t: &mut Trace, region: ValueId, k: u32, like: &crate::trace::Inst) -> ValueId {
-    t.push_typed(Op::Output(k), &[region], like.dtype, like.shape.clone(), None)
+/// Appends the reading of result `k` of the region `v`.
+pub(super) fn output(t: &mut Trace, v: ValueId, k: usize, r: &Region) -> ValueId {
+    let (dtype, shape) = r.result(k);
+    t.push_typed(Op::Output(k as u32), &[v], dtype, shape, None)
 }
 
 /// Which of the instructions from `from` on the roots need.

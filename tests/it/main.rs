@@ -7,10 +7,12 @@
 //! - [`kernel_counts`]: what fuses into how many kernels;
 //! - [`arena`]: how much memory a plan takes;
 //! - [`behaviour`]: what a user may rely on, by name;
+//! - [`compositions`]: random stacks of transforms;
 //! - [`serial`]: tests on process totals, which run one at a time.
 
 mod arena;
 mod behaviour;
+mod compositions;
 mod goldens;
 mod kernel_counts;
 mod op_tables;

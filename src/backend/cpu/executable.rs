@@ -11,11 +11,11 @@ use super::run::{Bound, param_block};
 use super::scatter::Scatter;
 use super::sort::Between;
 use super::split::split;
-use super::{CACHE, MEMORY};
+use super::{CACHE, MEMORY, control};
 use crate::backend::{Executable, Failed, counters};
 use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Storage};
-use crate::loops::schedule::{Place, Schedule, Slot};
+use crate::loops::schedule::{Launch, Place, Schedule, Slot};
 use crate::loops::{Access, Archetype, Kernel};
 use smallvec::SmallVec;
 use std::any::Any;
@@ -52,10 +52,18 @@ struct Instance {
     params: SmallVec<[u32; 4]>,
 }
 
+enum Step {
+    Kernels(Vec<Instance>),
+    Control(Box<control::Code>),
+}
+
+/// The buffers of a plan's slots, while it runs.
+pub(super) type Table = SmallVec<[*mut u8; 32]>;
+
 /// A prepared plan.
 pub struct CpuExecutable {
     slots: Vec<Slot>,
-    launches: Vec<Vec<Instance>>,
+    steps: Vec<Step>,
     arena_bytes: usize,
     outputs: Vec<usize>,
     inputs: usize,
@@ -166,10 +174,17 @@ impl CpuExecutable {
     /// # Errors
     /// `Internal` if a kernel is malformed.
     pub fn new(s: &Schedule) -> Result<CpuExecutable> {
-        let mut launches = Vec::with_capacity(s.launches.len());
+        let mut steps = Vec::with_capacity(s.launches.len());
         for l in &s.launches {
-            let mut out = Vec::with_capacity(l.instances.len());
-            for i in &l.instances {
+            if let Launch::Control(c) = l {
+                if c.operands.iter().chain(c.results.iter().flatten()).any(|x| x.0 as usize >= s.slots.len()) {
+                    return Err(internal("a branch or loop is bound to a slot that does not exist"));
+                }
+                steps.push(Step::Control(Box::new(control::Code::new(c)?)));
+                continue;
+            }
+            let mut out = Vec::with_capacity(l.instances().len());
+            for i in l.instances() {
                 let slots: SmallVec<[u32; 8]> = i.slots.iter().map(|x| x.0).collect();
                 if slots.len() != i.kernel.args.len() || i.params.len() != i.kernel.params.len() {
                     return Err(internal("a kernel is bound to the wrong number of buffers or parameters"));
@@ -186,7 +201,7 @@ impl CpuExecutable {
                 let code = prepare(&i.kernel, style)?;
                 out.push(Instance { kernel: i.kernel.clone(), style, code, slots, params: i.params.iter().copied().collect() });
             }
-            launches.push(out);
+            steps.push(Step::Kernels(out));
         }
         let (mut outputs, mut inputs) = (Vec::new(), 0);
         for slot in &s.slots {
@@ -206,7 +221,7 @@ impl CpuExecutable {
                 }
             }
         }
-        Ok(CpuExecutable { slots: s.slots.clone(), launches, arena_bytes: s.arena_bytes, outputs, inputs })
+        Ok(CpuExecutable { slots: s.slots.clone(), steps, arena_bytes: s.arena_bytes, outputs, inputs })
     }
 
     /// Runs the plan.
@@ -220,7 +235,7 @@ impl CpuExecutable {
         let outputs = self.outputs.iter().map(|&n| MEMORY.storage(n)).collect::<Result<Vec<_>>>()?;
         let arena = if self.arena_bytes > 0 { Some(Held::new(&MEMORY, self.arena_bytes)?) } else { None };
         let at = |s: &Arc<dyn Storage>| super::own(&**s).map(CpuStorage::ptr);
-        let mut table: SmallVec<[*mut u8; 16]> = SmallVec::with_capacity(self.slots.len());
+        let mut table = Table::with_capacity(self.slots.len());
         for slot in &self.slots {
             table.push(match slot.place {
                 Place::Input(i) => {
@@ -235,11 +250,49 @@ impl CpuExecutable {
                 Place::Arena(o) => arena.as_ref().map_or(std::ptr::null_mut(), |a| unsafe { a.get().add(o) }),
             });
         }
-        counters::LAUNCHES.fetch_add(self.launches.len() as u64, Relaxed);
-        for l in &self.launches {
-            launch(l, &table, params).map_err(|error| Failed { error, started: true })?;
-        }
+        counters::LAUNCHES.fetch_add(self.steps.len() as u64, Relaxed);
+        self.launch(&table, params).map_err(|error| Failed { error, started: true })?;
         Ok(outputs)
+    }
+
+    /// How many steps a run takes.
+    pub(super) fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Bytes of arena a run needs.
+    pub(super) fn arena_bytes(&self) -> usize {
+        self.arena_bytes
+    }
+
+    /// Bytes of each output.
+    pub(super) fn output_bytes(&self) -> &[usize] {
+        &self.outputs
+    }
+
+    /// Runs a plan without parameters on pointers. `table` is there to be used again.
+    ///
+    /// # Safety
+    /// Buffers of every input, every output and the arena, as large as the slots say.
+    pub(super) unsafe fn execute(&self, inputs: &[*mut u8], outputs: &[*mut u8], arena: *mut u8, table: &mut Table) -> Result<()> {
+        table.clear();
+        table.extend(self.slots.iter().map(|slot| match slot.place {
+            Place::Input(i) => inputs[i as usize],
+            Place::Output(i) => outputs[i as usize],
+            Place::Arena(o) => arena.wrapping_add(o),
+        }));
+        self.launch(table, &[])
+    }
+
+    fn launch(&self, table: &[*mut u8], params: &[Scalar]) -> Result<()> {
+        for s in &self.steps {
+            match s {
+                Step::Kernels(l) => launch(l, table, params)?,
+                // SAFETY: the table holds a buffer for every slot.
+                Step::Control(c) => unsafe { c.run(table, |s| self.slots[s as usize].bytes())? },
+            }
+        }
+        Ok(())
     }
 }
 
@@ -300,7 +353,14 @@ impl Executable for CpuExecutable {
 
     fn source(&self, launch: usize) -> String {
         let mut out = String::new();
-        let Some(l) = self.launches.get(launch) else { return out };
+        let l = match self.steps.get(launch) {
+            Some(Step::Kernels(l)) => l,
+            Some(Step::Control(c)) => {
+                c.source(&mut out);
+                return out;
+            }
+            None => return out,
+        };
         let Some(i) = l.first() else { return out };
         if l.len() > 1 {
             let _ = writeln!(out, "{} instances of", l.len());

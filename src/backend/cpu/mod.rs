@@ -11,6 +11,7 @@ mod access;
 pub mod alloc;
 pub mod cache;
 pub mod compile;
+mod control;
 mod conv;
 pub mod drive;
 pub mod executable;

@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// For how many examples a draw reserves counters.
-pub(super) fn examples() -> u64 {
+pub(crate) fn examples() -> u64 {
     SCOPES.with_borrow(|s| s.last().map_or(1, |s| s.examples))
 }
 

@@ -7,7 +7,8 @@ use crate::base::{DType, Scalar, Shape};
 use crate::trace::elementwise::{Binary, Compare, Unary};
 use crate::trace::interp::{HostTensor, eval_op};
 use crate::trace::ir::{Args, Inst, Trace, ValueId};
-use crate::trace::op::{AxisList, ConvSpec, Op, PadSpec, Reduce, Region, RegionKind, ScatterMode, SliceSpec};
+use crate::trace::op::{AxisList, ConvSpec, Op, PadSpec, Reduce, ScatterMode, SliceSpec};
+use crate::trace::region::{Region, RegionKind};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -525,7 +526,7 @@ impl Gen {
         let kind = match self.rng.below(3) {
             0 => RegionKind::CustomJvp(rule([ins.clone(), ins].concat(), &out_types)),
             1 => RegionKind::CustomVjp(rule([ins.clone(), out_types.clone(), out_types.clone()].concat(), &ins)),
-            _ => RegionKind::Checkpoint,
+            _ => RegionKind::Checkpoint(self.rng.below(known.len()) as u32),
         };
         let region = Op::Region(Arc::new(Region { kind, body: Arc::new(inner.t) }));
         let r = self.push(region, &args, known[0].clone());

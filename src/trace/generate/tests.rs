@@ -47,7 +47,7 @@ fn programs_are_valid_stable_and_cover_every_op() {
     let others = "input param const select cast reshape permute broadcast slice pad flip concat iota gather dot conv random argsort output";
     want.extend(others.split(' ').map(String::from));
     let empty = std::sync::Arc::new(Trace::new());
-    want.extend([RegionKind::Checkpoint, RegionKind::CustomJvp(empty.clone()), RegionKind::CustomVjp(empty)].map(|k| k.name().into()));
+    want.extend([RegionKind::Checkpoint(0), RegionKind::CustomJvp(empty.clone()), RegionKind::CustomVjp(empty)].map(|k| k.name().into()));
     want.push("no elements".into());
     let missing: Vec<_> = want.into_iter().filter(|n| !seen.contains(n)).collect();
     assert!(missing.is_empty(), "never generated: {missing:?}");

@@ -15,9 +15,10 @@ pub(crate) use ops::{Accumulator, total_order};
 
 use super::ir::Trace;
 use super::op::Op;
+use super::region::{Region, RegionKind, Trip};
 use super::verify::verify;
 use crate::base::error::{Result, bail, err};
-use crate::base::{Scalar, Shape};
+use crate::base::{DType, Scalar, Shape};
 use std::collections::HashMap;
 
 /// No value may have more elements: small shapes are what an oracle is for, and a mistaken shape should not fill memory.
@@ -71,8 +72,7 @@ fn run(t: &Trace, inputs: &[HostTensor], params: &[Scalar]) -> Result<Vec<HostTe
             Op::Param(n) => HostTensor::from_scalars(inst.dtype, Shape::scalar(), [params[*n as usize]]),
             Op::Region(r) => {
                 let args: Vec<HostTensor> = args.into_iter().cloned().collect();
-                let inner = run(&r.body, &args, &[])?;
-                let outs: Vec<HostTensor> = r.body.outputs.iter().map(|o| inner[o.index()].clone()).collect();
+                let outs = region(r, args)?;
                 let first = outs[0].clone();
                 regions.insert(i, outs);
                 first
@@ -84,4 +84,61 @@ fn run(t: &Trace, inputs: &[HostTensor], params: &[Scalar]) -> Result<Vec<HostTe
         values.push(v);
     }
     Ok(values)
+}
+
+/// The outputs of a verified trace without params.
+fn outputs(t: &Trace, inputs: &[HostTensor]) -> Result<Vec<HostTensor>> {
+    let values = run(t, inputs, &[])?;
+    Ok(t.outputs.iter().map(|o| values[o.index()].clone()).collect())
+}
+
+/// The results of a region.
+fn region(r: &Region, args: Vec<HostTensor>) -> Result<Vec<HostTensor>> {
+    let holds = |x: &HostTensor| x.scalars().next().is_some_and(|s| s.as_f64() != 0.0);
+    match &r.kind {
+        RegionKind::Checkpoint(_) | RegionKind::CustomJvp(_) | RegionKind::CustomVjp(_) => outputs(&r.body, &args),
+        RegionKind::Cond(other) => outputs(if holds(&args[0]) { &r.body } else { other }, &args),
+        RegionKind::Loop(l) => {
+            let number = |i: usize| HostTensor::from_scalars(DType::I64, Shape::scalar(), [Scalar::Int(i as i64)]);
+            let (consts, rest) = args.split_at(l.consts);
+            let (initial, stacks) = rest.split_at(l.carry);
+            let most = match (&l.trip, l.length) {
+                (Trip::Count, Some(n)) => (consts[0].scalars().next().map_or(0.0, |s| s.as_f64()).max(0.0) as usize).min(n),
+                (_, n) => n.unwrap_or(usize::MAX),
+            };
+            let mut carry = initial.to_vec();
+            let mut rows: Vec<Vec<Vec<Scalar>>> = vec![vec![Vec::new(); l.length.unwrap_or(0)]; r.body.outputs.len() - l.carry];
+            let mut count = 0;
+            while count < most {
+                if let Trip::While(go) = &l.trip {
+                    let inputs: Vec<HostTensor> = consts.iter().chain(&carry).cloned().chain([number(count)]).collect();
+                    if !holds(&outputs(go, &inputs)?[0]) {
+                        break;
+                    }
+                }
+                let at = l.row(count, most);
+                let row = |s: &HostTensor| {
+                    let shape: Shape = s.shape[1..].into();
+                    let n = shape.numel();
+                    HostTensor::from_scalars(s.dtype, shape, s.scalars().skip(at * n).take(n))
+                };
+                let inputs: Vec<HostTensor> =
+                    consts.iter().chain(&carry).cloned().chain(stacks.iter().map(row)).chain([number(count)]).collect();
+                let mut outs = outputs(&r.body, &inputs)?;
+                for (k, y) in outs.drain(l.carry..).enumerate() {
+                    rows[k][at] = y.scalars().collect();
+                }
+                carry = outs;
+                count += 1;
+            }
+            let stacked = rows.into_iter().enumerate().map(|(k, rows)| {
+                let (dtype, shape) = r.result(l.carry + k);
+                let n = shape[1..].iter().product::<usize>();
+                let zeros = || vec![Scalar::Int(0).cast(dtype); n];
+                HostTensor::from_scalars(dtype, shape, rows.into_iter().flat_map(move |row| if row.is_empty() { zeros() } else { row }))
+            });
+            let results: Vec<HostTensor> = carry.into_iter().chain(stacked).chain([number(count)]).collect();
+            Ok(results)
+        }
+    }
 }

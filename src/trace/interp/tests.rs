@@ -131,7 +131,7 @@ fn regions_and_params() {
     let a = t.input(F32, [2].into());
     let p = t.param(F32);
     let p = t.broadcast(p, &[2].into());
-    let r = t.apply(Op::Region(Arc::new(Region { kind: RegionKind::Checkpoint, body: Arc::new(body) })), &[a]);
+    let r = t.apply(Op::Region(Arc::new(Region { kind: RegionKind::Checkpoint(0), body: Arc::new(body) })), &[a]);
     let o = t.push_typed(Op::Output(0), &[r], F32, [2].into(), None);
     let m = t.mul(o, p);
     let c = t.compare(Compare::Gt, m, a);

@@ -17,14 +17,17 @@
 //!
 //! One instruction a line: name, op, the op's attributes, operands, type. Printing names values by position; when reading, a name
 //! is any word after `%`, given once before it is used. `//` starts a comment. `{:#}` adds the user's line to each instruction
-//! as a comment. A custom rule follows its body: `} rule {`.
+//! as a comment. A custom rule follows its body: `} rule {`, the other branch of a
+//! `cond` `} else {`, the condition of a `loop` `} while {`. A checkpoint that keeps its last n outputs is a
+//! `region checkpoint saved=n`.
 
 mod parse;
 #[cfg(test)]
 mod tests;
 
 use super::ir::{Inst, Trace};
-use super::op::{Op, RegionKind};
+use super::op::Op;
+use super::region::{RegionKind, Trip};
 use crate::base::{DType, Scalar};
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -89,7 +92,21 @@ fn instruction(inst: &Inst, f: &mut Formatter<'_>, depth: usize) -> fmt::Result 
         Op::Cumulative { kind, axis, reverse } => {
             write!(f, " {} axis={axis}{}", kind.name(), if *reverse { " reverse" } else { "" })?;
         }
-        Op::Region(r) => write!(f, " {}", r.kind.name())?,
+        Op::Region(r) => {
+            write!(f, " {}", r.kind.name())?;
+            if let RegionKind::Checkpoint(saved @ 1..) = r.kind {
+                write!(f, " saved={saved}")?;
+            }
+            if let RegionKind::Loop(l) = &r.kind {
+                write!(f, " consts={} carry={}", l.consts, l.carry)?;
+                l.length.map_or(Ok(()), |n| write!(f, " length={n}"))?;
+                for (flag, on) in [("count", l.trip == Trip::Count), ("reverse", l.reverse), ("segment", l.segment)] {
+                    if on {
+                        write!(f, " {flag}")?;
+                    }
+                }
+            }
+        }
         Op::Unary(_) | Op::Binary(_) | Op::Compare(_) | Op::Select | Op::Cast => {}
         Op::Reshape | Op::Broadcast | Op::Dot | Op::Random => {}
     }
@@ -99,15 +116,24 @@ fn instruction(inst: &Inst, f: &mut Formatter<'_>, depth: usize) -> fmt::Result 
     if let Op::Region(r) = &inst.op {
         f.write_str(" {\n")?;
         trace(&r.body, f, depth + 1)?;
-        if let RegionKind::CustomJvp(rule) | RegionKind::CustomVjp(rule) = &r.kind {
+        if let Some(other) = r.other() {
             indent(f, depth)?;
-            f.write_str("} rule {\n")?;
-            trace(rule, f, depth + 1)?;
+            writeln!(f, "}} {} {{", joint(&r.kind))?;
+            trace(other, f, depth + 1)?;
         }
         indent(f, depth)?;
         f.write_char('}')?;
     }
     Ok(())
+}
+
+/// The word between a region's two traces.
+fn joint(kind: &RegionKind) -> &'static str {
+    match kind {
+        RegionKind::Cond(_) => "else",
+        RegionKind::Loop(_) => "while",
+        _ => "rule",
+    }
 }
 
 fn ranges(f: &mut Formatter<'_>, n: usize, one: impl Fn(&mut Formatter<'_>, usize) -> fmt::Result) -> fmt::Result {

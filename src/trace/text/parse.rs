@@ -4,7 +4,8 @@ use crate::base::error::{bail, err};
 use crate::base::{DType, Error, Result, Scalar, Shape};
 use crate::trace::elementwise::{Binary, Compare, Unary};
 use crate::trace::ir::{Args, Trace, ValueId};
-use crate::trace::op::{AxisList, ConvSpec, Op, PadSpec, Reduce, Region, RegionKind, ScatterMode, SliceSpec};
+use crate::trace::op::{AxisList, ConvSpec, Op, PadSpec, Reduce, ScatterMode, SliceSpec};
+use crate::trace::region::{LoopSpec, Region, RegionKind, Trip};
 use crate::trace::verify::{MAX_NESTING, Verifier};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
@@ -289,7 +290,13 @@ impl<'a> Parser<'a> {
                 Op::Cumulative { kind, axis, reverse: self.accept(Token::Word("reverse")) }
             }
             "region" => {
-                region_kind = Some(self.word("a kind of region")?);
+                let kind = self.word("a kind of region")?;
+                let attributes = match kind {
+                    "loop" => Attributes::Loop(self.repeated()?),
+                    "checkpoint" if self.peek() == Token::Word("saved") => Attributes::Saved(self.named("saved")?),
+                    _ => Attributes::None,
+                };
+                region_kind = Some((kind, attributes));
                 // Replaced once its traces are read.
                 Op::Select
             }
@@ -304,8 +311,8 @@ impl<'a> Parser<'a> {
         while let Token::Value(_) = self.peek() {
             args.push(self.value(names)?);
         }
-        if let Some(kind) = region_kind {
-            op = Op::Region(Arc::new(self.region(kind, depth)?));
+        if let Some((kind, attributes)) = region_kind {
+            op = Op::Region(Arc::new(self.region(kind, attributes, depth)?));
         }
         self.symbol(':')?;
         let w = self.word("a dtype")?;
@@ -346,16 +353,40 @@ impl<'a> Parser<'a> {
         Ok(ConvSpec { stride, lo, hi, lhs_dilation, rhs_dilation, groups: self.named("groups")? })
     }
 
-    fn region(&mut self, kind: &str, depth: usize) -> Result<Region> {
+    /// The attributes of a loop.
+    fn repeated(&mut self) -> Result<LoopSpec> {
+        let (consts, carry) = (self.named("consts")?, self.named("carry")?);
+        let length = if self.peek() == Token::Word("length") { Some(self.named("length")?) } else { None };
+        let trip = if self.accept(Token::Word("count")) { Trip::Count } else { Trip::Fixed };
+        let reverse = self.accept(Token::Word("reverse"));
+        let segment = self.accept(Token::Word("segment"));
+        Ok(LoopSpec { consts, carry, length, trip, reverse, segment })
+    }
+
+    fn region(&mut self, name: &str, attributes: Attributes, depth: usize) -> Result<Region> {
         let body = self.braces(depth)?;
-        let kind = match kind {
-            "checkpoint" => RegionKind::Checkpoint,
-            "custom_jvp" | "custom_vjp" => {
+        let kind = match (name, attributes) {
+            (_, Attributes::Loop(mut spec)) => {
+                if self.accept(Token::Word("while")) {
+                    if spec.trip == Trip::Count {
+                        bail!(Format, "a loop with a condition has no `count`");
+                    }
+                    spec.trip = Trip::While(self.braces(depth)?);
+                }
+                RegionKind::Loop(Arc::new(spec))
+            }
+            ("cond", _) => {
+                self.expect(Token::Word("else"))?;
+                RegionKind::Cond(self.braces(depth)?)
+            }
+            (_, Attributes::Saved(saved)) => RegionKind::Checkpoint(saved),
+            ("checkpoint", _) => RegionKind::Checkpoint(0),
+            ("custom_jvp" | "custom_vjp", _) => {
                 self.expect(Token::Word("rule"))?;
                 let rule = self.braces(depth)?;
-                if kind == "custom_jvp" { RegionKind::CustomJvp(rule) } else { RegionKind::CustomVjp(rule) }
+                if name == "custom_jvp" { RegionKind::CustomJvp(rule) } else { RegionKind::CustomVjp(rule) }
             }
-            w => bail!(Format, "`{}` is no kind of region", clip(w)),
+            (w, _) => bail!(Format, "`{}` is no kind of region", clip(w)),
         };
         Ok(Region { kind, body })
     }
@@ -367,6 +398,13 @@ impl<'a> Parser<'a> {
         self.symbol('}')?;
         Ok(Arc::new(t))
     }
+}
+
+/// What stands between the kind of a region and its operands.
+enum Attributes {
+    None,
+    Saved(u32),
+    Loop(LoopSpec),
 }
 
 /// A literal as a value of `dtype`: a float is rounded, an integer must be in range.

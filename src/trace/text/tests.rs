@@ -52,14 +52,21 @@ const ALL_OPS: &str = "\
   return %3, %1
 } : f32[4]
 %30 = output 1 %29 : bool[]
-return %30, %19, %30
+%31 = region checkpoint saved=1 %5 {
+  %0 = input 0 : f32[4]
+  %1 = exp %0 : f32[4]
+  %2 = sin %1 : f32[4]
+  return %2, %1
+} : f32[4]
+%32 = output 0 %31 : f32[4]
+return %30, %19, %32
 ";
 
 #[test]
 fn every_op_prints_as_it_is_read() {
     let t: Trace = ALL_OPS.parse().unwrap();
     assert_eq!(t.to_string(), ALL_OPS);
-    assert_eq!(t.insts.len(), 31);
+    assert_eq!(t.insts.len(), 33);
     assert_eq!("return\n".parse::<Trace>().unwrap(), Trace::new());
     assert_eq!(Trace::new().to_string(), "return\n");
 }

@@ -11,6 +11,7 @@
 //! 4. A batch of no examples has results without elements, and no rule sees it.
 
 mod contract;
+mod control;
 mod index;
 mod moves;
 mod random;
@@ -92,8 +93,17 @@ pub(crate) fn stacked(size: usize, shape: &Shape) -> Shape {
 struct Batched {
     /// The new region; none for a batch of no examples.
     region: Option<ValueId>,
-    /// Which of its outputs have a batch axis.
-    outputs: Vec<bool>,
+    outputs: Vec<Part>,
+}
+
+/// What became of a region's result.
+#[derive(Clone, Copy)]
+struct Part {
+    /// Its number among the new region's.
+    number: u32,
+    batched: bool,
+    /// Rows come first, then the batch.
+    rows: bool,
 }
 
 /// A trace that is being batched.

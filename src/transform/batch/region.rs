@@ -2,23 +2,24 @@
 //! (recompute this, differentiate it so) holds for the batch.
 
 use super::super::rebuild::{extract, output};
-use super::{Batch, Batched, Lifted, lift, stacked, stretch};
+use super::{Batch, Batched, Lifted, Part, lift, move_axis, stacked, stretch};
 use crate::base::{Result, Scalar};
 use crate::trace::{Binary, Inst, Op, Reduce, Region, RegionKind, Trace, ValueId};
 use std::sync::Arc;
 
 /// A body with the batched forms of its outputs appended.
-struct Lifting {
-    t: Trace,
+pub(super) struct Lifting {
+    pub(super) t: Trace,
     /// The inputs of the body to be.
-    inputs: Vec<ValueId>,
-    outputs: Vec<Lifted>,
+    pub(super) inputs: Vec<ValueId>,
+    pub(super) outputs: Vec<Lifted>,
     size: usize,
 }
 
 impl Lifting {
     /// Batches a body over the inputs for which `batched` holds.
-    fn new(body: &Trace, size: usize, batched: &[bool]) -> Result<Lifting> {
+    pub(super) fn new(body: &Trace, size: usize, batched: &[bool]) -> Result<Lifting> {
+        debug_assert_eq!(body.inputs.len(), batched.len());
         let mut t = body.clone();
         let mut seeds = Vec::new();
         let inputs = body
@@ -34,16 +35,18 @@ impl Lifting {
                 new
             })
             .collect();
-        let outputs = lift(&mut t, size, &seeds, &[], &body.outputs)?;
+        // What a batched region draws, it draws for each example.
+        let draws: Vec<ValueId> = body.values().filter(|&v| body[v].op == Op::Random).collect();
+        let outputs = lift(&mut t, size, &seeds, &draws, &body.outputs)?;
         Ok(Lifting { t, inputs, outputs, size })
     }
 
-    fn batched(&self) -> Vec<bool> {
+    pub(super) fn batched(&self) -> Vec<bool> {
         self.outputs.iter().map(|o| o.batched).collect()
     }
 
     /// The body whose outputs have a batch axis where `batched` says, which it must where they depend on the example.
-    fn close(mut self, batched: &[bool]) -> Arc<Trace> {
+    pub(super) fn close(mut self, batched: &[bool]) -> Arc<Trace> {
         let t = &mut self.t;
         let outputs = self.outputs.iter().zip(batched);
         let outputs = outputs.map(|(o, &batched)| if batched && !o.batched { stretch(t, o.value, self.size) } else { o.value });
@@ -73,7 +76,7 @@ impl Lifting {
     }
 }
 
-fn or(a: &[bool], b: &[bool]) -> Vec<bool> {
+pub(super) fn or(a: &[bool], b: &[bool]) -> Vec<bool> {
     a.iter().zip(b).map(|(a, b)| *a || *b).collect()
 }
 
@@ -89,9 +92,14 @@ impl Batch<'_> {
         }
         let operands: Vec<Lifted> = inst.args.iter().map(|&a| self.of(a)).collect();
         let ins: Vec<bool> = operands.iter().map(|o| o.batched).collect();
+        if let RegionKind::Loop(l) = &r.kind {
+            return self.repeated(&operands, r, l);
+        }
         let body = Lifting::new(&r.body, size, &ins)?;
         let (kind, outs) = match &r.kind {
-            RegionKind::Checkpoint => (RegionKind::Checkpoint, body.batched()),
+            RegionKind::Cond(other) => return self.cond(&operands, body, other),
+            RegionKind::Loop(_) => unreachable!("done above"),
+            &RegionKind::Checkpoint(saved) => (RegionKind::Checkpoint(saved), body.batched()),
             RegionKind::CustomJvp(rule) => {
                 // The tangent of an output has the output's type, and so the batch axis if either has it.
                 let rule = Lifting::new(rule, size, &[&ins[..], &ins].concat())?;
@@ -106,25 +114,32 @@ impl Batch<'_> {
                 (RegionKind::CustomVjp(rule.close_cotangents(&ins)), outs)
             }
         };
-        let region = Region { kind, body: body.close(&outs) };
         let args: Vec<ValueId> = operands.iter().map(|o| o.value).collect();
-        let value = self.t.apply(Op::Region(Arc::new(region)), &args);
-        self.regions.insert(value, Batched { region: Some(value), outputs: outs });
-        Ok(value)
+        let parts = outs.iter().enumerate().map(|(k, &batched)| Part { number: k as u32, batched, rows: false }).collect();
+        Ok(self.put(Region { kind, body: body.close(&outs) }, &args, parts))
+    }
+
+    /// Appends a batched region.
+    pub(super) fn put(&mut self, region: Region, args: &[ValueId], outputs: Vec<Part>) -> ValueId {
+        let value = self.t.apply(Op::Region(Arc::new(region)), args);
+        self.regions.insert(value, Batched { region: Some(value), outputs });
+        value
     }
 
     /// Output `k` of a region that did not stay as it was.
     pub(super) fn output(&mut self, k: u32, inst: &Inst) -> Lifted {
         let region = self.of(inst.args[0]).value;
         let Some(Batched { region: new, outputs }) = self.regions.get(&region) else {
-            return Lifted { value: output(self.t, region, k, inst), batched: false };
+            let value = self.t.push_typed(Op::Output(k), &[region], inst.dtype, inst.shape.clone(), inst.site);
+            return Lifted { value, batched: false };
         };
         match new {
             Some(new) => {
-                let (new, batched) = (*new, outputs[k as usize]);
-                let shape = if batched { stacked(self.size, &inst.shape) } else { inst.shape.clone() };
-                let value = self.t.push_typed(Op::Output(k), &[new], inst.dtype, shape, inst.site);
-                Lifted { value, batched }
+                let (new, part) = (*new, outputs[k as usize]);
+                let Op::Region(r) = self.t[new].op.clone() else { unreachable!("a region became one") };
+                let value = output(self.t, new, part.number as usize, &r);
+                let value = if part.rows && part.batched { move_axis(self.t, value, 1, 0) } else { value };
+                Lifted { value, batched: part.batched }
             }
             None => Lifted { value: self.no_elements(inst), batched: true },
         }

@@ -307,7 +307,7 @@ fn forward_rule() -> Trace {
 }
 
 fn kinds() -> [RegionKind; 3] {
-    [RegionKind::Checkpoint, RegionKind::CustomJvp(Arc::new(forward_rule())), RegionKind::CustomVjp(Arc::new(reverse_rule()))]
+    [RegionKind::Checkpoint(0), RegionKind::CustomJvp(Arc::new(forward_rule())), RegionKind::CustomVjp(Arc::new(reverse_rule()))]
 }
 
 #[test]

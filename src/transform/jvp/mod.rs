@@ -1,12 +1,13 @@
 //! Forward mode: one rule per op, in order of the trace.
 //!
 //! `elementwise` scalar functions; `scan` reductions and cumulative scans; `region` sub-traces with a rule of
-//! their own. Structural and bilinear ops are few lines each and stand here.
+//! their own; `control` branches and loops. Structural and bilinear ops are few lines each and stand here.
 //!
 //! A rule gets the operands, the primal result and the operands' tangents, and emits instructions that are linear in
 //! the tangents: every tangent meets only additions, views, and products with coefficients made of primal values. That is
 //! what makes the result transposable. Coefficients reuse the primal result where they can.
 
+mod control;
 mod elementwise;
 mod region;
 mod scan;

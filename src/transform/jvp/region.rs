@@ -1,7 +1,7 @@
 //! Derivatives of sub-traces.
 
-use super::super::rebuild::{emit_checkpoint, output};
-use super::{Custom, Tangents, forward};
+use super::super::rebuild::{emit_checkpoint, given, output};
+use super::{Custom, Tangents, control, forward};
 use crate::base::error::bail;
 use crate::base::{Result, Scalar};
 use crate::trace::{Args, Inst, Op, Region, RegionKind, Trace, ValueId};
@@ -26,9 +26,9 @@ impl Reads {
     }
 
     /// The value of output `k`: an existing reading, else a new one.
-    fn value(&self, t: &mut Trace, region: ValueId, k: usize, body: &Trace) -> ValueId {
-        let existing = self.0.get(&region).and_then(|r| r.iter().find(|r| r.0 as usize == k));
-        existing.map_or_else(|| output(t, region, k as u32, &body[body.outputs[k]]), |r| r.1)
+    fn value(&self, t: &mut Trace, region: ValueId, k: usize, r: &Region) -> ValueId {
+        let existing = self.0.get(&region).and_then(|reads| reads.iter().find(|read| read.0 as usize == k));
+        existing.map_or_else(|| output(t, region, k, r), |read| read.1)
     }
 }
 
@@ -42,14 +42,14 @@ pub(super) fn region(
     reads: &Reads,
     custom: Custom,
 ) -> Result<Vec<Option<ValueId>>> {
-    let outputs = r.body.outputs.len();
+    let outputs = r.results();
     let wanted: Vec<bool> = (0..outputs).map(|k| reads.wanted(v, k)).collect();
     if !wanted.contains(&true) {
         return Ok(vec![None; outputs]);
     }
     match &r.kind {
-        // A region of its own, which computes the primal again: nothing of the interior is kept.
-        RegionKind::Checkpoint => {
+        // A region of its own, which computes the primal again: nothing of the interior is kept but what is to be saved.
+        &RegionKind::Checkpoint(saved) => {
             let mut body = (*r.body).clone();
             let end = body.insts.len();
             let mut args = inst.args.clone();
@@ -62,7 +62,17 @@ pub(super) fn region(
                 }
             }
             let of: Vec<ValueId> = (0..outputs).filter(|&k| wanted[k]).map(|k| body.outputs[k]).collect();
-            let tangents = forward(&mut body, &seeds, &of, end, custom)?;
+            let mut tangents = forward(&mut body, &seeds, &of, end, custom)?;
+            if saved > 0 {
+                let mut known = Vec::new();
+                for k in outputs - saved as usize..outputs {
+                    let value = reads.value(t, v, k, r);
+                    let (dtype, shape) = (t.dtype(value), t.shape(value).clone());
+                    known.push((body.outputs[k], body.input(dtype, shape)));
+                    args.push(value);
+                }
+                (body, tangents) = given(&body, &known, &tangents);
+            }
             let mut found = emit_checkpoint(t, &body, &args, &tangents).into_iter();
             Ok(wanted.iter().map(|&w| if w { found.next().flatten() } else { None }).collect())
         }
@@ -97,6 +107,15 @@ pub(super) fn region(
                 })
                 .collect()
         }
+        // What reverse mode makes of these is no transposed loop: a marker with the operands and the tangents stands in until then.
+        RegionKind::Cond(_) | RegionKind::Loop(_) if custom == Custom::Mark => {
+            let tangents = inst.args.iter().zip(d).map(|(&x, d)| d.unwrap_or(x));
+            let args: Args = inst.args.iter().copied().chain(tangents).collect();
+            let marker = t.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site);
+            Ok((0..outputs).map(|k| wanted[k].then(|| output(t, marker, k, r))).collect())
+        }
+        RegionKind::Cond(other) => control::cond(t, inst, &r.body, other, d, &wanted),
+        RegionKind::Loop(l) => control::repeated(t, inst, &r.body, l, d, &wanted),
         RegionKind::CustomVjp(_) if custom == Custom::Refuse => {
             bail!(
                 Gradient,
@@ -106,11 +125,11 @@ pub(super) fn region(
         // A marker with the operands, the outputs and the tangents (for a zero one, the operand again: it is not linear).
         // No real region has so many operands, which is how the transpose knows it.
         RegionKind::CustomVjp(_) => {
-            let values: Args = (0..outputs).map(|k| reads.value(t, v, k, &r.body)).collect();
+            let values: Args = (0..outputs).map(|k| reads.value(t, v, k, r)).collect();
             let tangents = inst.args.iter().zip(d).map(|(&x, d)| d.unwrap_or(x));
             let args: Args = inst.args.iter().copied().chain(values).chain(tangents).collect();
             let marker = t.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site);
-            Ok((0..outputs).map(|k| wanted[k].then(|| output(t, marker, k as u32, &r.body[r.body.outputs[k]]))).collect())
+            Ok((0..outputs).map(|k| wanted[k].then(|| output(t, marker, k, r))).collect())
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Every op to order 2 against central differences, and the conventions at points without a derivative.
 
 mod conv;
+mod coverage;
 mod elementwise;
 mod regions;
 mod structure;

@@ -25,26 +25,56 @@ fn checkpoints() {
     let p = [points(&[3], 1), points(&[3], 2)];
     let body = two_outputs(&p);
     check(&p, |t, x| {
-        let o = region(t, RegionKind::Checkpoint, body.clone(), &[x[0], x[1]]);
+        let o = region(t, RegionKind::Checkpoint(0), body.clone(), &[x[0], x[1]]);
         let b = t.broadcast(o[1], &Shape::from([3]));
         t.mul(o[0], b)
     });
     // One output read; one operand fixed; the same operand twice.
     check(&p, |t, x| {
-        let o = region(t, RegionKind::Checkpoint, body.clone(), &[x[0], x[0]]);
+        let o = region(t, RegionKind::Checkpoint(0), body.clone(), &[x[0], x[0]]);
         t.mul(o[0], x[1])
     });
     check(&p[..1], |t, x| {
         let c = t.constant_like(0.7, x[0]);
-        region(t, RegionKind::Checkpoint, body.clone(), &[x[0], c])[1]
+        region(t, RegionKind::Checkpoint(0), body.clone(), &[x[0], c])[1]
     });
     // An operand that is passed through.
     check(&p, |t, x| {
         let id = trace(&p, |t, x| vec![x[1], t.mul(x[0], x[1]), x[0]]);
-        let o = region(t, RegionKind::Checkpoint, id, &[x[0], x[1]]);
+        let o = region(t, RegionKind::Checkpoint(0), id, &[x[0], x[1]]);
         let s = t.mul(o[0], o[1]);
         t.mul(s, o[2])
     });
+}
+
+#[test]
+fn checkpoints_that_keep_values() {
+    let p = [points(&[3], 1), points(&[3], 2)];
+    // Results: tanh(exp(sin(x)) y); kept: sin(x), and the product.
+    let body = trace(&p, |t, x| {
+        let s = t.unary(Unary::Sin, x[0]);
+        let e = t.unary(Unary::Exp, s);
+        let m = t.mul(e, x[1]);
+        vec![t.unary(Unary::Tanh, m), s, m]
+    });
+    for saved in [1, 2] {
+        check(&p, |t, x| {
+            let o = region(t, RegionKind::Checkpoint(saved), body.clone(), &[x[0], x[1]]);
+            t.mul(o[0], x[1])
+        });
+        // A kept value that is also read.
+        check(&p, |t, x| {
+            let o = region(t, RegionKind::Checkpoint(saved), body.clone(), &[x[0], x[1]]);
+            t.mul(o[0], o[2])
+        });
+    }
+    let mut t = trace(&p, |t, x| vec![region(t, RegionKind::Checkpoint(2), body, &[x[0], x[1]])[0]]);
+    let (y, x0) = (t.outputs[0], t.inputs[0]);
+    grad(&mut t, y, x0);
+    verify(&t).unwrap();
+    let Some(Op::Region(r)) = t.insts.iter().rev().map(|i| &i.op).find(|o| matches!(o, Op::Region(_))) else { panic!("{}", show(&t)) };
+    let has = |u: Unary| r.body.insts.iter().any(|i| i.op == Op::Unary(u));
+    assert!(!has(Unary::Sin) && has(Unary::Exp) && has(Unary::Tanh), "{}", show(&r.body));
 }
 
 #[test]
@@ -53,10 +83,10 @@ fn nested_checkpoints_to_third_order() {
     let inner = trace(&p, |t, x| vec![t.unary(Unary::Tanh, x[0])]);
     let middle = trace(&p, |t, x| {
         let s = t.mul(x[0], x[0]);
-        region(t, RegionKind::Checkpoint, inner, &[s])
+        region(t, RegionKind::Checkpoint(0), inner, &[s])
     });
     let t = trace(&p, |t, x| {
-        let o = region(t, RegionKind::Checkpoint, middle, &[x[0]]);
+        let o = region(t, RegionKind::Checkpoint(0), middle, &[x[0]]);
         vec![t.mul(o[0], x[0])]
     });
     check_grads(&t, &p, &[], 3).unwrap();
@@ -69,7 +99,7 @@ fn reverse_mode_recomputes_a_checkpoint_from_its_operands() {
         let e = t.unary(Unary::Exp, x[0]);
         vec![t.unary(Unary::Sin, e)]
     });
-    let mut t = trace(&p, |t, x| region(t, RegionKind::Checkpoint, body, &[x[0]]));
+    let mut t = trace(&p, |t, x| region(t, RegionKind::Checkpoint(0), body, &[x[0]]));
     let (y, x0) = (t.outputs[0], t.inputs[0]);
     grad(&mut t, y, x0);
     verify(&t).unwrap();
@@ -79,7 +109,7 @@ fn reverse_mode_recomputes_a_checkpoint_from_its_operands() {
     assert_eq!(regions[1].args.len(), 2);
     assert_eq!(regions[1].args[0], x0);
     let Op::Region(r) = &regions[1].op else { unreachable!() };
-    assert!(r.kind == RegionKind::Checkpoint && r.body.insts.iter().any(|i| i.op == Op::Unary(Unary::Exp)));
+    assert!(r.kind == RegionKind::Checkpoint(0) && r.body.insts.iter().any(|i| i.op == Op::Unary(Unary::Exp)));
     assert!(!r.body.insts.iter().any(|i| i.op == Op::Unary(Unary::Sin)), "the primal result is not needed");
 }
 
@@ -111,7 +141,7 @@ fn custom_forward_rules() {
     check(&p, |t, x| {
         let (kind, body) = custom_exp(&p);
         let outer = trace(&p, |t, x| region(t, kind, body, &[x[0], x[1]]));
-        let o = region(t, RegionKind::Checkpoint, outer, &[x[1], x[0]]);
+        let o = region(t, RegionKind::Checkpoint(0), outer, &[x[1], x[0]]);
         t.mul(o[0], o[1])
     });
     check(&p[..1], |t, x| {
@@ -121,7 +151,7 @@ fn custom_forward_rules() {
             let c = t.unary(Unary::Cos, x[0]);
             vec![t.mul(c, x[1])]
         });
-        let rule = trace(&q, |t, x| region(t, RegionKind::Checkpoint, product, &[x[0], x[1]]));
+        let rule = trace(&q, |t, x| region(t, RegionKind::Checkpoint(0), product, &[x[0], x[1]]));
         region(t, RegionKind::CustomJvp(rule.into()), body, &[x[0]])[0]
     });
 }
@@ -167,7 +197,7 @@ fn custom_reverse_rules() {
             let (kind, body) = custom_product(&p);
             if nested {
                 let outer = trace(&p, |t, v| region(t, kind, body, &[v[0], v[1]]));
-                region(t, RegionKind::Checkpoint, outer, &[v[0], v[1]])
+                region(t, RegionKind::Checkpoint(0), outer, &[v[0], v[1]])
             } else {
                 region(t, kind, body, &[v[0], v[1]])
             }
@@ -225,7 +255,7 @@ fn integer_operands_of_regions() {
         vec![t.gather(s, x[1], 0), n]
     });
     check(&p, |t, x| {
-        let o = region(t, RegionKind::Checkpoint, body.clone(), &[x[0], x[1]]);
+        let o = region(t, RegionKind::Checkpoint(0), body.clone(), &[x[0], x[1]]);
         let g = t.gather(o[0], o[1], 0);
         t.mul(g, o[0])
     });

@@ -1,8 +1,9 @@
 //! Transposing a linear program: from cotangents of its results to cotangents of its arguments, in reverse order.
 //!
 //! Only ops that can be linear in an operand have a rule, and only for the operands they are linear in. `conv`,
-//! `index` and `slices` hold the longer rules, `region` those of sub-traces.
+//! `index` and `slices` hold the longer rules, `region` and `control` those of sub-traces.
 
+mod control;
 mod conv;
 mod index;
 mod region;
@@ -269,7 +270,7 @@ impl Back<'_> {
     /// Adds to the cotangent of a region's output.
     fn give_output(&mut self, region: ValueId, k: usize, c: ValueId) {
         let Op::Region(r) = &self.t[region].op else { unreachable!("an output of what is no region") };
-        let n = r.body.outputs.len();
+        let n = r.results();
         let slot = &mut self.regions.entry(region).or_insert_with(|| vec![None; n])[k];
         *slot = Some(match *slot {
             Some(sum) => self.t.add(sum, c),

@@ -16,6 +16,9 @@ impl Back<'_> {
         {
             return self.custom_vjp(x, &r.body, rule, cotangents);
         }
+        if r.kind.is_control() {
+            return self.control(inst, r, cotangents);
+        }
         // The body again, now transposed: coefficients are recomputed inside, from the operands it is not linear in.
         let mut body: Trace = (*r.body).clone();
         let end = body.insts.len();
@@ -33,7 +36,7 @@ impl Back<'_> {
         let found = backward(&mut body, 0..end, &wrt, &seeds)?;
         // Kinds other than Checkpoint come from custom rules, whose own rule says nothing of a transpose.
         let results = match r.kind {
-            RegionKind::Checkpoint => emit_checkpoint(self.t, &body, &args, &found),
+            RegionKind::Checkpoint(_) => emit_checkpoint(self.t, &body, &args, &found),
             _ => {
                 body.outputs = found.iter().flatten().copied().collect();
                 let mut inlined = self.t.inline(&body, &args).into_iter();

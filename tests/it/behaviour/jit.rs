@@ -141,3 +141,124 @@ fn threads_share_a_recording() {
         }
     });
 }
+
+#[test]
+fn every_static_part_is_a_guard() {
+    #[derive(Tree, Clone)]
+    enum Kind {
+        Relu,
+        Scaled(f64),
+    }
+    #[derive(Tree, Clone)]
+    struct Config {
+        kind: Kind,
+        name: String,
+        bias: Option<Tensor>,
+        layers: Vec<Tensor>,
+        deep: bool,
+    }
+    let f = jit(|(x, c): (Tensor, Config)| {
+        let x = c.layers.iter().fold(x, |x, w| x * w);
+        let x = match c.kind {
+            Kind::Relu => x.relu(),
+            Kind::Scaled(s) => x * s as f32,
+        };
+        let x = if c.deep { x.exp() } else { x };
+        c.bias.map_or(x.clone(), |b| x + b) + c.name.len() as i32
+    });
+    let one = || Tensor::ones([2]);
+    let base = Config { kind: Kind::Relu, name: "a".into(), bias: None, layers: vec![], deep: false };
+    let read = |c: &Config| f((one(), c.clone())).unwrap().to_vec::<f32>().unwrap()[0];
+    let mut seen = 0;
+    for (c, want) in [
+        (base.clone(), 2.0),
+        (Config { kind: Kind::Scaled(3.0), ..base.clone() }, 4.0),
+        (Config { kind: Kind::Scaled(4.0), ..base.clone() }, 5.0),
+        (Config { name: "abc".into(), ..base.clone() }, 4.0),
+        (Config { bias: Some(one()), ..base.clone() }, 3.0),
+        (Config { layers: vec![one() * 2.0, one() * 3.0], ..base.clone() }, 7.0),
+        (Config { layers: vec![one() * 2.0], ..base.clone() }, 3.0),
+        (Config { deep: true, ..base.clone() }, 1.0 + 1f32.exp()),
+    ] {
+        for _ in 0..2 {
+            assert!((read(&c) - want).abs() < 1e-6);
+        }
+        seen += 1;
+        assert_eq!(f.records(), seen);
+    }
+    assert_eq!(f((one().reshape([1, 2]), base)).unwrap().shape().to_vec(), [1, 2]);
+    assert_eq!(f.records(), seen + 1);
+}
+
+#[test]
+fn around_and_inside_of_other_transforms() {
+    let w = Tensor::from_vec(crate::rng::Rng(2).floats(9, -1.0, 1.0), [3, 3]);
+    let x = Tensor::from_vec(crate::rng::Rng(3).floats(12, -1.0, 1.0), [4, 3]);
+    let loss = |x: &Tensor| x.matmul(&w).tanh().square().sum(..);
+    let read = |t: Tensor| t.to_vec::<f32>().unwrap();
+    let near = |a: Vec<f32>, b: Vec<f32>| assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-5), "{a:?} {b:?}");
+    let each: Vec<f32> = (0..4).flat_map(|i| read(grad(loss, &x.select(0, i)))).collect();
+    let inner = jit(|x: Tensor| loss(&x));
+    let value = |x: &Tensor| inner(x.clone()).unwrap();
+    // jit of vmap of grad of jit, and the other way round.
+    let f = jit(|x: Tensor| vmap(|x: &Tensor| grad(value, x), 0)(&x));
+    near(read(f(x.clone()).unwrap()), each.clone());
+    near(read(vmap(|x: &Tensor| jit(|x: Tensor| grad(loss, &x))(x.clone()).unwrap(), 0)(&x)), each.clone());
+    near(read(jvp(|x: &Tensor| f(x.clone()).unwrap(), &x, &x).1), read(jvp(|x: &Tensor| vmap(|x: &Tensor| grad(loss, x), 0)(x), &x, &x).1));
+    let h = jit(|x: Tensor| hessian(loss, &x));
+    near(read(h(x.select(0, 0)).unwrap()), read(hessian(loss, &x.select(0, 0))));
+    assert_eq!((inner.records(), f.records(), h.records()), (0, 1, 1), "inside another function it is the closure itself");
+    // Checkpointed and batched inside.
+    let c = checkpoint(|x: &Tensor| vmap(loss, 0)(x).sum(..));
+    near(read(jit(|x: Tensor| grad(|x: &Tensor| c(x), &x))(x).unwrap()), each);
+}
+
+#[test]
+fn stand_ins_that_leak_are_errors() {
+    let leak: std::sync::Mutex<Option<Tensor>> = std::sync::Mutex::new(None);
+    let f = jit(|x: Tensor| {
+        *leak.lock().unwrap() = Some(x.exp());
+        x * 2.0
+    });
+    assert_eq!(f(Tensor::ones([2])).unwrap().to_vec::<f32>().unwrap(), [2.0; 2]);
+    let leaked = leak.lock().unwrap().take().unwrap();
+    let e = leaked.to_vec::<f32>().unwrap_err();
+    assert!(e.kind() == ErrorKind::Argument && e.message().contains("stands for an input"), "{e}");
+    assert_eq!(leaked.eval().unwrap_err().kind(), ErrorKind::Argument);
+    assert_eq!(lazuli::eval(&[Tensor::ones([2]) + &leaked]).unwrap_err().kind(), ErrorKind::Argument);
+    // Into another recorded function.
+    let g = jit(|x: Tensor| x + &leaked);
+    assert_eq!(g(Tensor::ones([2])).unwrap_err().kind(), ErrorKind::Argument);
+    assert_eq!(f(Tensor::ones([2])).unwrap().to_vec::<f32>().unwrap(), [2.0; 2]);
+}
+
+#[test]
+fn what_hangs_on_data_is_an_error_that_says_so() {
+    let x = || Tensor::ones([3]);
+    for (what, e) in [
+        ("host read", jit(|x: Tensor| -> Result<Tensor> { x.to_vec::<f32>().map(|_| x) })(x()).unwrap_err()),
+        (
+            "host read",
+            jit(|x: Tensor| -> Result<Tensor> {
+                let k = x.sum(..).item::<f32>()?;
+                Ok(x * k)
+            })(x())
+            .unwrap_err(),
+        ),
+    ] {
+        assert!(e.kind() == ErrorKind::Argument && e.message().contains(what), "{e}");
+    }
+    // Printing never fails: it says that there is nothing to show yet.
+    let f = jit(|x: Tensor| {
+        assert!(!format!("{x}").is_empty());
+        x
+    });
+    assert!(f(x()).is_ok());
+    // `eval` only records.
+    let f = jit(|x: Tensor| -> Result<Tensor> {
+        let y = x.exp();
+        y.eval()?;
+        Ok(grad(|x: &Tensor| (x * &y).sum(..), &x))
+    });
+    assert_eq!(f(Tensor::zeros([3])).unwrap().to_vec::<f32>().unwrap(), [1.0; 3]);
+}

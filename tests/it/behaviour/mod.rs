@@ -1,12 +1,15 @@
 //! What a user may rely on, one named test each.
 
 mod batching;
+mod control;
 mod derivatives;
 mod errors;
 mod jit;
 mod numbers;
+mod precision;
 mod recording;
 mod threads;
+mod transforms;
 
 use lazuli::prelude::*;
 

@@ -182,7 +182,7 @@ fn regions() {
     let v: Vec<_> = (0..4).map(|_| jvp.input(DType::F32, s.clone())).collect();
     let zero = jvp.constant(Scalar::Int(0), DType::F32, &Shape::scalar());
     jvp.outputs = vec![v[2], zero];
-    for kind in [RegionKind::Checkpoint, RegionKind::CustomJvp(Arc::new(jvp))] {
+    for kind in [RegionKind::Checkpoint(0), RegionKind::CustomJvp(Arc::new(jvp))] {
         let mut t = Trace::new();
         let x = [data::wild(DType::F32, &s, &mut r), data::wild(DType::F32, &s, &mut r)];
         let v: Vec<_> = x.iter().map(|x| t.input(x.dtype, x.shape.clone())).collect();

@@ -108,7 +108,7 @@ impl Text {
 pub fn schedule(kernels: &[Kernel]) -> Schedule {
     let mut s = Schedule::default();
     let (mut inputs, mut outputs) = (0, 0);
-    let mut launch = Launch { instances: Vec::new() };
+    let mut launch = Vec::new();
     for k in kernels {
         let slots = k
             .args
@@ -128,9 +128,9 @@ pub fn schedule(kernels: &[Kernel]) -> Schedule {
         let first = s.params.len() as u32;
         s.params.extend(&k.params);
         let params = (first..s.params.len() as u32).collect();
-        launch.instances.push(Instance { kernel: Arc::new(k.clone()), slots, params });
+        launch.push(Instance { kernel: Arc::new(k.clone()), slots, params });
     }
-    s.launches.push(launch);
+    s.launches.push(Launch::Kernels(launch));
     s
 }
 
