@@ -63,8 +63,9 @@ impl Batch<'_> {
                 _ => None,
             };
             let apart = go.as_ref().is_some_and(|g| g.outputs[0].batched) || (l.trip == Trip::Count && ins[0]);
-            if apart {
+            if apart && ins[l.consts..own].contains(&false) {
                 ins[l.consts..own].fill(true);
+                continue;
             }
             // A reversed row of each example is an iteration of its own number.
             let mut flags = ins.clone();
