@@ -30,8 +30,9 @@ pub use function::{
 pub use plan::{Report, Stats, explain, stats};
 pub use program::{Program, Spec};
 pub use tensor::{
-    ConvOptions, CrossEntropyOptions, Device, Generator, Interpolate, NewAxis, Number, Operand, PadMode, PoolOptions, Reduction,
-    ScatterReduce, SliceItem, Tensor, eval, manual_seed,
+    AttentionOptions, AttentionWeights, BagMode, BagOptions, ConvOptions, CrossEntropyOptions, Device, Generator, GridMode, GridPadding,
+    Interpolate, KlOptions, NewAxis, NllOptions, Number, Operand, PadMode, PoolOptions, Reduction, ScatterReduce, SliceItem, Tensor,
+    TripletOptions, eval, manual_seed,
 };
 
 /// Everything a program usually needs.

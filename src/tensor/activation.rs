@@ -167,7 +167,9 @@ impl Tensor {
         let (below, inside) = (x.le(Lit(-3.0)), x.lt(Lit(3.0)));
         let t = x.replace(&below, 0.0).keep_where(&inside, 0.0);
         let middle = &t * (&t + Lit(3.0)) / Lit(6.0);
-        Tensor::where_(&inside, &middle, &x).replace(&below, 0.0)
+        // Outside, the same products with their limits: infinities and what overflows come out as PyTorch's.
+        let outside = Tensor::where_(&inside, &middle, &x * Lit(6.0) / Lit(6.0));
+        Tensor::where_(&below, &x * Lit(0.0), &outside)
     }
 
     /// x where it is above `threshold`, else `value`.
@@ -175,6 +177,41 @@ impl Tensor {
     pub fn threshold(&self, threshold: impl Operand, value: impl Operand) -> Tensor {
         pass_poison!(self);
         Tensor::select_as("threshold", &self.le(threshold), &value.operand(), &self.operand(), self.dtype())
+    }
+
+    /// x where its magnitude is above `lambda`, else 0.
+    #[track_caller]
+    pub fn hardshrink(&self, lambda: f64) -> Tensor {
+        pass_poison!(self);
+        let near = self.ge(Lit(-lambda)).bitwise_and(self.le(Lit(lambda)));
+        self.replace(&near, 0.0)
+    }
+
+    /// x moved towards 0 by `lambda`, 0 where it would pass it.
+    #[track_caller]
+    pub fn softshrink(&self, lambda: f64) -> Tensor {
+        let x = self.to_float();
+        pass_poison!(x);
+        let low = Tensor::where_(&x.lt(Lit(-lambda)), &x + Lit(lambda), &x * Lit(0.0));
+        Tensor::where_(&x.gt(Lit(lambda)), &x - Lit(lambda), low)
+    }
+
+    /// [`leaky_relu`](Tensor::leaky_relu) with the mean slope of `lower..upper`; in training, a slope drawn for each element.
+    ///
+    /// # Panics
+    /// If `lower` is above `upper`.
+    #[track_caller]
+    pub fn rrelu(&self, lower: f64, upper: f64, training: bool) -> Tensor {
+        let x = self.to_float();
+        pass_poison!(x);
+        if lower.is_nan() || upper.is_nan() || lower > upper {
+            slip_now!(Argument, "rrelu: slopes from {lower} to {upper}");
+        }
+        if !training {
+            return x.leaky_relu(Lit((lower + upper) / 2.0));
+        }
+        let slope = x.rand_like() * Lit(upper - lower) + Lit(lower);
+        x.leaky_relu(&slope)
     }
 
     /// `a * sigmoid(b)` with a and b the halves of x along `axis`.

@@ -169,7 +169,7 @@ fn sum_out(t: Term, keep: &[Label]) -> Term {
         return t;
     }
     let labels = t.labels.into_iter().filter(|l| keep.contains(l)).collect();
-    let x = if t.x.dtype() == DType::Bool { t.x.cast(DType::I64) } else { t.x };
+    let x = if t.x.dtype().is_float() { t.x } else { t.x.cast(DType::I64) };
     Term { x: x.reduce_axes(Reduce::Sum, &axes), labels }
 }
 

@@ -181,15 +181,24 @@ impl Tensor {
         self.unary(Unary::Abs)
     }
 
-    /// -1, 0 or 1.
+    /// -1, 0 or 1; 0 for NaN. Of Bool, itself.
     #[track_caller]
     pub fn sign(&self) -> Tensor {
-        self.unary(Unary::Sign)
+        pass_poison!(self);
+        match self.dtype() {
+            DType::Bool => self.clone(),
+            d if d.is_float() => self.unary(Unary::Sign).replace(&self.isnan(), 0.0),
+            _ => self.unary(Unary::Sign),
+        }
     }
 
-    /// `x * x`.
+    /// `x * x`; of Bool, as I64.
     #[track_caller]
     pub fn square(&self) -> Tensor {
+        if self.dtype() == DType::Bool {
+            let x = self.cast(DType::I64);
+            return x.binary(Binary::Mul, &x, Meet::Promote);
+        }
         self.binary(Binary::Mul, self, Meet::Promote)
     }
 
@@ -216,7 +225,9 @@ impl Tensor {
         let s = a.replace(&big, 1.0);
         let near = (&s + s.square() / ((s.square() + Lit(1.0)).sqrt() + Lit(1.0))).log1p();
         let far = a.replace(&big.logical_not(), 1.0).log() + Lit(std::f64::consts::LN_2);
-        Tensor::where_(&big, &far, &near).copysign(&x)
+        // At 0 the magnitude has a kink, asinh has not: there it is x itself.
+        let odd = Tensor::where_(&big, &far, &near).copysign(&x);
+        Tensor::where_(&x.eq(Lit(0.0)), &x, &odd)
     }
 
     /// Inverse hyperbolic cosine; NaN below 1.
@@ -226,9 +237,9 @@ impl Tensor {
         let x = self.cast(float_dtype(self.dtype()));
         let big = x.gt(Lit(4096.0));
         let s = x.replace(&big, 2.0);
-        // With t = x - 1, sqrt(x^2 - 1) = sqrt(t (t + 2)): nothing cancels near 1.
+        // With t = x - 1, sqrt(x^2 - 1) = sqrt(t) sqrt(t + 2): nothing cancels near 1, and both are NaN far below it.
         let t = &s - Lit(1.0);
-        let near = (&t + (&t * (&t + Lit(2.0))).sqrt()).log1p();
+        let near = (&t + t.sqrt() * (&t + Lit(2.0)).sqrt()).log1p();
         let far = x.replace(&big.logical_not(), 1.0).log() + Lit(std::f64::consts::LN_2);
         Tensor::where_(&big, &far, &near)
     }
@@ -396,8 +407,12 @@ impl Tensor {
     #[track_caller]
     pub fn logit(&self, eps: Option<f64>) -> Tensor {
         let x = match eps {
-            Some(e) => self.clamp(Lit(e), Lit(1.0 - e)),
-            None => self.clone(),
+            // The lower limit wins where they cross.
+            Some(e) => {
+                let high = self.to_float().clamp_max(Lit(1.0 - e));
+                Tensor::where_(&self.lt(Lit(e)), Lit(e), &high)
+            }
+            None => self.to_float(),
         };
         (&x / (x.neg_of() + Lit(1.0))).log()
     }
@@ -422,7 +437,12 @@ impl Tensor {
     /// Limited to `min..=max`; NaN stays NaN; if `min > max` the result is `max`. The derivative is 1 inside and at the limits.
     #[track_caller]
     pub fn clamp(&self, min: impl Operand, max: impl Operand) -> Tensor {
-        self.clamp_rhs(min.operand(), Compare::Lt).clamp_rhs(max.operand(), Compare::Gt)
+        pass_poison!(self);
+        let (min, max) = (min.operand(), max.operand());
+        if self.dtype() == DType::Bool && min.dtype() == DType::Bool && max.dtype() == DType::Bool {
+            slip_now!(DType, "clamp is not defined for bool tensors: cast to a number first");
+        }
+        self.clamp_rhs(min, Compare::Lt).clamp_rhs(max, Compare::Gt)
     }
 
     /// At least `min`; NaN stays NaN.
@@ -442,9 +462,6 @@ impl Tensor {
     fn clamp_rhs(&self, limit: Rhs, op: Compare) -> Tensor {
         pass_poison!(self);
         let d = meet_dtype(&self.operand(), &limit);
-        if d == DType::Bool {
-            slip_now!(DType, "clamp is not defined for bool tensors: cast to a number first");
-        }
         let outside = self.cast(d).compare(op, limit.clone());
         Tensor::select_as("clamp", &outside, &limit, &self.operand(), d)
     }

@@ -15,6 +15,8 @@ use crate::trace::{Op, ScatterMode};
 pub enum ScatterReduce {
     /// The sum.
     Sum,
+    /// The product. Every update is compared with every place along the axis: for short axes.
+    Prod,
     /// The arithmetic mean.
     Mean,
     /// The largest.
@@ -39,7 +41,9 @@ impl Tensor {
     pub(crate) fn gather_axis(&self, axis: usize, index: &Tensor) -> Tensor {
         pass_poison!(self, index);
         let last = self.rank() - 1;
-        Tensor::record(Op::Gather(last as u8), &[&self.move_axis(axis, last), &index.move_axis(axis, last)]).move_axis(last, axis)
+        let g = Tensor::record(Op::Gather(last as u8), &[&self.move_axis(axis, last), &index.move_axis(axis, last)]);
+        pass_poison!(g);
+        g.move_axis(last, axis)
     }
 
     /// The slices along an axis that a 1-d (or 0-d) integer tensor names; the axis has its length.
@@ -161,6 +165,9 @@ impl Tensor {
     fn scatter_reduce_rhs(&self, axis: Axis, index: &Tensor, src: &Rhs, reduce: ScatterReduce, include_self: bool) -> Tensor {
         let op = "scatter_reduce";
         pass_poison!(self, index);
+        if reduce == ScatterReduce::Prod {
+            return self.scatter_prod(axis, index, src, include_self);
+        }
         let start = if include_self {
             self.clone()
         } else {
@@ -190,6 +197,72 @@ impl Tensor {
         if self.dtype().is_float() { out / n } else { out.floor_divide(&n) }
     }
 
+    /// There is no scatter that multiplies: for every place, the product of the updates that name it.
+    #[track_caller]
+    fn scatter_prod(&self, axis: Axis, index: &Tensor, src: &Rhs, include_self: bool) -> Tensor {
+        let op = "scatter_reduce";
+        let a = or_poison!(self.axis(axis, op));
+        or_poison!(self.along(op, a, index));
+        let src = or_poison!(self.updates(op, index, src));
+        let one = Shape::new(&[1]);
+        let Some(a) = a else {
+            let out = self.reshape_shape(&one).scatter_prod(
+                Axis(0),
+                &index.reshape_shape(&one),
+                &src.reshape_shape(&one).operand(),
+                include_self,
+            );
+            return out.reshape_shape(self.shape());
+        };
+        let _on = self.device().enter();
+        let n = self.shape()[a];
+        // [.., places, .., updates]
+        let last = index.rank();
+        let spread = |t: &Tensor| t.unsqueeze(a as isize).move_axis(a + 1, last);
+        let mut places: Shape = (0..=last).map(|_| 1).collect();
+        places[a] = n;
+        let place = Tensor::iota_shape(&Shape::new(&[n]), 0, DType::I64).reshape_shape(&places);
+        let hit = spread(&index.wrap_negative(n)).eq(&place);
+        let ones = Tensor::constant(Scalar::Int(1), self.dtype(), &Shape::scalar());
+        // A product of truth values is "and".
+        let kind = if self.dtype() == DType::Bool { crate::trace::Reduce::Min } else { crate::trace::Reduce::Prod };
+        let factors = Tensor::where_(&hit, spread(&src), &ones);
+        if index.shape()[a] == 0 {
+            return self.clone();
+        }
+        let factors = factors.reduce_axes(kind, &[last]);
+        pass_poison!(factors);
+        let hi: AxisVec = (0..self.rank()).map(|i| self.shape()[i] - factors.shape()[i]).collect();
+        let lo = AxisVec::from_elem(0, self.rank());
+        let factors = factors.pad_constant(&lo, &hi, Scalar::Int(1));
+        if include_self {
+            return self * factors;
+        }
+        let touched = hit.reduce_axes(crate::trace::Reduce::Max, &[last]).pad_constant(&lo, &hi, Scalar::Bool(false));
+        Tensor::where_(&touched, &factors, self)
+    }
+
+    /// The updates of a scatter, of this dtype and cut to the shape of the indices.
+    #[track_caller]
+    fn updates(&self, op: &str, index: &Tensor, src: &Rhs) -> Result<Tensor> {
+        let Some(t) = src.tensor() else { return Ok(src.to_tensor(self.dtype()).broadcast_shape(index.shape())) };
+        if t.0.poison().is_some() {
+            return Ok(t.clone());
+        }
+        if t.dtype() != self.dtype() {
+            bail!(DType, "{op}: the updates are {}, the tensor {}: cast one", t.dtype(), self.dtype());
+        }
+        // A 0-d tensor counts as one element.
+        let t = if t.rank() == 0 && index.rank() == 1 { t.flatten_all() } else { t.clone() };
+        let t = if t.numel() == 1 && index.rank() == 0 { t.reshape_shape(index.shape()) } else { t };
+        if t.rank() != index.rank() || (0..t.rank()).any(|i| index.shape()[i] > t.shape()[i]) {
+            bail!(Shape, "{op}: indices of shape {} are longer than the updates {}", index.shape(), t.shape());
+        }
+        let mut spec = whole(t.shape());
+        spec.end.copy_from_slice(index.shape());
+        Ok(t.slice_spec(spec))
+    }
+
     /// How many updates meet at each element, I64.
     #[track_caller]
     fn hits(&self, op: &str, axis: Axis, index: &Tensor) -> Tensor {
@@ -201,25 +274,14 @@ impl Tensor {
     #[track_caller]
     fn scatter_mode(&self, op: &str, axis: Axis, index: &Tensor, src: &Rhs, mode: ScatterMode) -> Tensor {
         pass_poison!(self, index);
-        if let Some(t) = src.tensor() {
-            pass_poison!(t);
-            if t.dtype() != self.dtype() {
-                slip_now!(DType, "{op}: the updates are {}, the tensor {}: cast one", t.dtype(), self.dtype());
-            }
-        }
         let a = or_poison!(self.axis(axis, op));
         or_poison!(self.along(op, a, index));
-        let src = match src.tensor() {
-            Some(t) if t.rank() != index.rank() || (0..t.rank()).any(|i| index.shape()[i] > t.shape()[i]) => {
-                slip_now!(Shape, "{op}: indices of shape {} are longer than the updates {}", index.shape(), t.shape())
-            }
-            Some(t) => {
-                let mut spec = whole(t.shape());
-                spec.end.copy_from_slice(index.shape());
-                t.slice_spec(spec)
-            }
-            None => src.to_tensor(self.dtype()).broadcast_shape(index.shape()),
-        };
+        let src = or_poison!(self.updates(op, index, src));
+        pass_poison!(src);
+        let mode = if self.dtype() == DType::Bool { of_truth_values(mode) } else { mode };
+        if index.numel() == 0 {
+            return self.clone();
+        }
         let Some(a) = a else {
             let one = Shape::new(&[1]);
             let parts = [self.reshape_shape(&one), index.reshape_shape(&one), src.reshape_shape(&one)];
@@ -234,8 +296,9 @@ impl Tensor {
         let part = self.slice_spec(corner.clone());
         let last = self.rank() - 1;
         let moved = [part.move_axis(a, last), index.move_axis(a, last), src.move_axis(a, last)];
-        let out = Tensor::record(Op::Scatter(mode, last as u8), &[&moved[0], &moved[1], &moved[2]]).move_axis(last, a);
+        let out = Tensor::record(Op::Scatter(mode, last as u8), &[&moved[0], &moved[1], &moved[2]]);
         pass_poison!(out);
+        let out = out.move_axis(last, a);
         if out.shape() == self.shape() {
             return out;
         }
@@ -285,7 +348,59 @@ impl Tensor {
             );
         }
         let index = index.wrap_negative(self.shape()[a]).flatten_all();
-        Tensor::record(Op::Scatter(mode, 0), &[&self.move_axis(a, 0), &index, &src.move_axis(a, 0)]).move_axis(0, a)
+        let mode = if self.dtype() == DType::Bool { of_truth_values(mode) } else { mode };
+        let out = Tensor::record(Op::Scatter(mode, 0), &[&self.move_axis(a, 0), &index, &src.move_axis(a, 0)]);
+        pass_poison!(out);
+        out.move_axis(0, a)
+    }
+
+    /// This tensor with the slices along an axis that a 1-d integer tensor names filled with `value` (a number or a 0-d tensor).
+    ///
+    /// # Panics
+    /// If the axis is out of range, `index` is not 1-d integer, or a float goes into an integer tensor.
+    #[track_caller]
+    pub fn index_fill(&self, axis: impl Into<Axis>, index: &Tensor, value: impl Operand) -> Tensor {
+        self.index_fill_rhs(axis.into(), index, &value.operand())
+    }
+
+    #[track_caller]
+    fn index_fill_rhs(&self, axis: Axis, index: &Tensor, value: &Rhs) -> Tensor {
+        pass_poison!(self, index);
+        if meet_dtype(&self.operand(), value).is_float() && !self.dtype().is_float() {
+            slip_now!(DType, "index_fill: a {} value does not go into a {} tensor: cast the tensor first", value.dtype(), self.dtype());
+        }
+        let a = or_poison!(self.axis(axis, "index_fill"));
+        let mut shape = self.shape().clone();
+        if let Some(a) = a {
+            shape[a] = index.numel();
+        }
+        let value = value.to_tensor(self.dtype()).broadcast_to(&shape);
+        pass_poison!(value);
+        self.index_update("index_fill", axis, index, &value, ScatterMode::Set)
+    }
+
+    /// This tensor with the slice at `index` of an axis replaced by `src`.
+    ///
+    /// # Panics
+    /// If the axis or index is out of range or `src` does not broadcast to the slice.
+    #[track_caller]
+    pub fn select_scatter(&self, src: &Tensor, axis: impl Into<Axis>, index: isize) -> Tensor {
+        pass_poison!(self, src);
+        let a = or_poison!(self.axis_required(axis.into(), "select_scatter"));
+        let items = (0..a).map(|_| super::SliceItem::from(..).step(1)).chain([super::SliceItem::from(index)]);
+        self.slice_update(items, src)
+    }
+
+    /// This tensor with `start..end` by `step` of an axis replaced by `src`.
+    ///
+    /// # Panics
+    /// If the axis is out of range, `step` is not positive or `src` does not broadcast to the part.
+    #[track_caller]
+    pub fn slice_scatter(&self, src: &Tensor, axis: impl Into<Axis>, start: isize, end: isize, step: usize) -> Tensor {
+        pass_poison!(self, src);
+        let a = or_poison!(self.axis_required(axis.into(), "slice_scatter"));
+        let items = (0..a).map(|_| super::SliceItem::from(..).step(1)).chain([super::SliceItem::from(start..end).step(step as isize)]);
+        self.slice_update(items, src)
     }
 
     /// This tensor with `value` where `mask` (which broadcasts to it) holds. The dtype stays.
@@ -303,7 +418,7 @@ impl Tensor {
         if let Some(t) = value.tensor() {
             pass_poison!(t);
         }
-        if meet_dtype(&self.operand(), value).category() > self.dtype().category() {
+        if meet_dtype(&self.operand(), value).is_float() && !self.dtype().is_float() {
             slip_now!(DType, "masked_fill: a {} value does not go into a {} tensor: cast the tensor first", value.dtype(), self.dtype());
         }
         let shape = or_poison!(broadcast_all("masked_fill", &[self.shape(), mask.shape(), &value.shape()]));
@@ -367,7 +482,12 @@ impl Tensor {
     }
 }
 
-fn integer(op: &str, index: &Tensor) -> Result<()> {
+/// A sum of truth values is "or".
+fn of_truth_values(mode: ScatterMode) -> ScatterMode {
+    if mode == ScatterMode::Add { ScatterMode::Max } else { mode }
+}
+
+pub(super) fn integer(op: &str, index: &Tensor) -> Result<()> {
     if !index.dtype().is_int() {
         bail!(DType, "{op}: indices are {}, not integers", index.dtype());
     }

@@ -164,6 +164,74 @@ impl Tensor {
         self * beta + a.bmm(b) * alpha
     }
 
+    /// `beta * self + alpha * sum of (a x b)` over batches of matrices; `self` broadcasts.
+    ///
+    /// # Panics
+    /// As [`bmm`](Tensor::bmm), and if `self` does not broadcast to the product.
+    #[track_caller]
+    pub fn addbmm(&self, a: &Tensor, b: &Tensor, beta: impl Operand, alpha: impl Operand) -> Tensor {
+        let product = a.bmm(b);
+        pass_poison!(product);
+        // Unlike `sum`, PyTorch keeps the integer dtype here.
+        self * beta + product.reduce_axes(crate::trace::Reduce::Sum, &[0]) * alpha
+    }
+
+    /// `beta * self + alpha * (a x v)` of a matrix and a vector; `self` broadcasts.
+    ///
+    /// # Panics
+    /// As [`mv`](Tensor::mv), and if `self` does not broadcast to the product.
+    #[track_caller]
+    pub fn addmv(&self, a: &Tensor, v: &Tensor, beta: impl Operand, alpha: impl Operand) -> Tensor {
+        self * beta + a.mv(v) * alpha
+    }
+
+    /// `beta * self + alpha * outer(u, v)` of two vectors; `self` broadcasts.
+    ///
+    /// # Panics
+    /// As [`outer`](Tensor::outer), and if `self` does not broadcast to the product.
+    #[track_caller]
+    pub fn addr(&self, u: &Tensor, v: &Tensor, beta: impl Operand, alpha: impl Operand) -> Tensor {
+        self * beta + u.outer(v) * alpha
+    }
+
+    /// The scalar product of two real vectors: [`dot`](Tensor::dot).
+    ///
+    /// # Panics
+    /// As [`dot`](Tensor::dot).
+    #[track_caller]
+    pub fn vdot(&self, rhs: &Tensor) -> Tensor {
+        self.dot(rhs)
+    }
+
+    /// `x_i w_oij y_j + bias_o` with this tensor as x `[.., I]`, `other` as y `[.., J]`, weight `[O, I, J]`, bias `[O]`: `[.., O]`.
+    ///
+    /// # Panics
+    /// If shapes do not fit.
+    #[track_caller]
+    pub fn bilinear(&self, other: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        pass_poison!(self, other, weight);
+        let fits = weight.rank() == 3
+            && self.rank() == other.rank()
+            && self.rank() > 0
+            && self.shape()[..self.rank() - 1] == other.shape()[..other.rank() - 1]
+            && self.shape()[self.rank() - 1] == weight.shape()[1]
+            && other.shape()[other.rank() - 1] == weight.shape()[2];
+        if !fits {
+            slip_now!(
+                Shape,
+                "bilinear: inputs {} and {}, weight {}: expected [.., I], [.., J] and [O, I, J]",
+                self.shape(),
+                other.shape(),
+                weight.shape()
+            );
+        }
+        let y = Tensor::einsum("...i,oij,...j->...o", &[self.clone(), weight.clone(), other.clone()]);
+        match bias {
+            Some(b) => y + b,
+            None => y,
+        }
+    }
+
     /// Sums of products over pairs of axes: axis `axes[i]` of this with axis `rhs_axes[i]` of `rhs`; the other axes follow in order.
     ///
     /// # Panics

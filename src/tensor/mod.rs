@@ -5,6 +5,8 @@
 //! This folder composes ops; meaning lives in `trace`, speed in `fuse` and the backends.
 
 mod activation;
+mod attention;
+mod bag;
 mod compose;
 mod conv;
 mod create;
@@ -17,26 +19,35 @@ mod index;
 mod join;
 mod linalg;
 mod loss;
+mod loss_options;
 mod max_pool;
+mod max_unpool;
 mod norm;
 mod operand;
+pub mod ops;
 mod pad;
 mod pool;
 mod random;
 pub(crate) mod record;
 mod reduce;
+mod resample;
 mod shape;
 mod slice;
 mod sort;
+mod special;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod vision;
 
+pub use attention::{AttentionOptions, AttentionWeights};
+pub use bag::{BagMode, BagOptions};
 pub use conv::ConvOptions;
 pub use create::Literal;
 pub use device::Device;
 pub use index::ScatterReduce;
 pub use loss::{CrossEntropyOptions, Reduction};
+pub use loss_options::{KlOptions, NllOptions, TripletOptions};
 pub(crate) use operand::{Lit, LitInt};
 pub use operand::{Number, Operand, Rhs};
 pub use pad::PadMode;
@@ -44,8 +55,8 @@ pub use pool::PoolOptions;
 pub(crate) use random::draws;
 pub use random::{Generator, manual_seed};
 pub(crate) use random::{default_draws, draw_token, reserve_default, reserve_draws};
+pub use resample::{GridMode, GridPadding, Interpolate};
 pub use slice::{NewAxis, SliceItem};
-pub use vision::Interpolate;
 
 use crate::base::{DType, Result, Shape};
 use crate::plan;

@@ -144,8 +144,11 @@ impl Tensor {
     /// If there is no axis 1 or `size` is 0.
     #[track_caller]
     pub fn local_response_norm(&self, size: usize, alpha: f64, beta: f64, k: f64) -> Tensor {
-        let x = self.to_float();
-        pass_poison!(x);
+        pass_poison!(self);
+        if !self.dtype().is_float() {
+            slip_now!(DType, "local_response_norm: the input is {}, not a float: cast it first", self.dtype());
+        }
+        let x = self.clone();
         if x.rank() < 2 || size == 0 {
             slip_now!(Shape, "local_response_norm over {size} channels of shape {}", x.shape());
         }
@@ -193,19 +196,9 @@ impl Tensor {
                 v.shape()
             );
         }
-        let width = self.shape()[self.rank() - 1];
-        let scale = scale.unwrap_or(1.0 / (width as f64).sqrt());
-        let mut scores = (self * Lit(scale)).matmul(&k.mt());
-        pass_poison!(scores);
-        let (l, s) = (scores.shape()[scores.rank() - 2], scores.shape()[scores.rank() - 1]);
-        if causal {
-            let _on = self.device().enter();
-            scores = scores.keep_where(&Tensor::lower_mask(l, s, 0), f64::NEG_INFINITY);
-        }
-        if let Some(m) = mask {
-            scores = if m.dtype() == DType::Bool { scores.keep_where(m, f64::NEG_INFINITY) } else { &scores + m.cast(scores.dtype()) };
-        }
-        scores.softmax(-1).matmul(v)
+        let weights = self.attention_weights(k, mask, causal, scale);
+        pass_poison!(weights);
+        weights.matmul(v)
     }
 
     /// `x w^T + bias` with w `[out, in]`, bias `[out]`: `[.., in] -> [.., out]`.

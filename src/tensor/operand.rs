@@ -254,6 +254,12 @@ impl Tensor {
     #[track_caller]
     #[inline]
     fn record_binary(op: Binary, inputs: Inputs, d: DType, shape: Shape) -> Tensor {
+        // On truth values a sum is "or" and a product "and", as in PyTorch.
+        let op = match op {
+            Binary::Add if d == DType::Bool => Binary::Or,
+            Binary::Mul if d == DType::Bool => Binary::And,
+            op => op,
+        };
         if op.accepts(d) {
             return Tensor::record_inputs(Op::Binary(op), inputs, d, shape);
         }

@@ -44,7 +44,22 @@ impl Tensor {
         self.slice_spec(spec).pad_constant(&lo, &hi, value)
     }
 
-    /// Continued beyond its edges: see [`PadMode`]. Widths as in [`pad`](Tensor::pad), none negative.
+    /// PyTorch's `constant_pad_nd`: as [`pad`](Tensor::pad), the widths in PyTorch's order, `[before, after]` of the last axis first.
+    ///
+    /// # Panics
+    /// As [`pad`](Tensor::pad), and if the number of widths is odd.
+    #[track_caller]
+    pub fn constant_pad_nd(&self, widths: &[isize], value: impl Into<f64>) -> Tensor {
+        pass_poison!(self);
+        if !widths.len().is_multiple_of(2) {
+            slip_now!(Argument, "constant_pad_nd: {} widths, expected two for each padded axis", widths.len());
+        }
+        let pairs: Vec<(isize, isize)> = widths.chunks(2).rev().map(|w| (w[0], w[1])).collect();
+        self.pad(&pairs, value)
+    }
+
+    /// Continued beyond its edges: see [`PadMode`]. Widths as in [`pad`](Tensor::pad); what a negative one crops is cropped after that (before it, if it
+    /// goes round).
     ///
     /// # Panics
     /// If there are more pairs than axes, or a width is more than the mode can fill.
@@ -57,17 +72,28 @@ impl Tensor {
             if before == 0 && after == 0 {
                 continue;
             }
+            if mode == PadMode::Circular {
+                // What is cropped is gone before the rest goes round.
+                let n = x.shape()[a];
+                let (front, back) = (before.min(0).unsigned_abs(), after.min(0).unsigned_abs());
+                if front + back > n {
+                    slip_now!(Shape, "pad: ({before}, {after}) crops more than axis {a} of shape {} has", self.shape());
+                }
+                x = x.slice_axis(a, front, n - back, 1);
+            }
             let n = x.shape()[a];
+            let (before, after) = if mode == PadMode::Circular { (before.max(0), after.max(0)) } else { (before, after) };
             let limit = match mode {
                 PadMode::Reflect => n.saturating_sub(1),
                 PadMode::Circular => n,
                 PadMode::Replicate if n > 0 => usize::MAX,
                 PadMode::Replicate => 0,
             };
-            if before < 0 || after < 0 || before as usize > limit || after as usize > limit {
+            let (grow, crop) = ([before.max(0), after.max(0)], [before.min(0), after.min(0)]);
+            if grow.iter().any(|&w| w as usize > limit) || n as isize + before + after < 0 {
                 slip_now!(Shape, "pad: {mode:?} cannot continue axis {a} of shape {} by ({before}, {after})", self.shape());
             }
-            let (l, h) = (before as usize, after as usize);
+            let (l, h) = (grow[0] as usize, grow[1] as usize);
             let mut parts = Vec::with_capacity(3);
             let stretched = |count: usize| {
                 let mut s = x.shape().clone();
@@ -90,6 +116,9 @@ impl Tensor {
                 });
             }
             x = Tensor::concat_axis(&parts, a);
+            if crop != [0, 0] {
+                x = x.slice_axis(a, crop[0].unsigned_abs(), x.shape()[a] - crop[1].unsigned_abs(), 1);
+            }
         }
         x
     }

@@ -30,6 +30,8 @@ pub struct PoolOptions {
     pub ceil_mode: bool,
     /// Averages: whether padding counts as zeros. True by default.
     pub count_include_pad: bool,
+    /// Averages: what sums are divided by, instead of the number of elements.
+    pub divisor: Option<isize>,
 }
 
 impl PoolOptions {
@@ -37,7 +39,15 @@ impl PoolOptions {
     pub fn new(kernel: impl AsRef<[usize]>) -> Self {
         let kernel: SmallVec<[usize; 3]> = SmallVec::from_slice(kernel.as_ref());
         let all = |n: usize| SmallVec::from_slice(&[n]);
-        PoolOptions { stride: kernel.clone(), kernel, padding: all(0), dilation: all(1), ceil_mode: false, count_include_pad: true }
+        PoolOptions {
+            stride: kernel.clone(),
+            kernel,
+            padding: all(0),
+            dilation: all(1),
+            ceil_mode: false,
+            count_include_pad: true,
+            divisor: None,
+        }
     }
     /// Distance between windows.
     pub fn stride(mut self, stride: impl AsRef<[usize]>) -> Self {
@@ -59,6 +69,11 @@ impl PoolOptions {
         self.ceil_mode = yes;
         self
     }
+    /// Averages: what sums are divided by (PyTorch's `divisor_override`).
+    pub fn divisor(mut self, divisor: isize) -> Self {
+        self.divisor = Some(divisor);
+        self
+    }
     /// Averages: whether padding counts as zeros.
     pub fn count_include_pad(mut self, yes: bool) -> Self {
         self.count_include_pad = yes;
@@ -72,7 +87,7 @@ pub(super) struct Window {
     pub(super) axis: usize,
     pub(super) kernel: usize,
     pub(super) stride: usize,
-    dilation: usize,
+    pub(super) dilation: usize,
     /// Extents of the output and of the input.
     pub(super) out: usize,
     extent: usize,
@@ -83,7 +98,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    fn all(op: &str, shape: &Shape, o: &PoolOptions, n: usize) -> Result<SmallVec<[Window; 3]>> {
+    pub(super) fn all(op: &str, shape: &Shape, o: &PoolOptions, n: usize) -> Result<SmallVec<[Window; 3]>> {
         let (kernel, stride) = (each(op, "kernel", &o.kernel, n)?, each(op, "stride", &o.stride, n)?);
         let (padding, dilation) = (each(op, "padding", &o.padding, n)?, each(op, "dilation", &o.dilation, n)?);
         (0..n)
@@ -109,6 +124,11 @@ impl Window {
                 Ok(Window { axis, kernel: k, stride: s, dilation: d, out, extent, lo: p, named: p, hi })
             })
             .collect()
+    }
+
+    /// Elements added before and behind.
+    pub(super) fn padding(&self) -> (usize, usize) {
+        (self.lo, self.hi)
     }
 
     /// Whether windows lie side by side and cover all they touch.
@@ -215,15 +235,21 @@ impl Tensor {
     /// If there are fewer than `axes + 1` axes, a window does not fit, padding is more than half of it, or it is dilated.
     #[track_caller]
     pub fn avg_pool(&self, axes: usize, options: &PoolOptions) -> Tensor {
-        let x = self.to_float();
-        pass_poison!(x);
+        pass_poison!(self);
+        if !self.dtype().is_float() {
+            slip_now!(DType, "avg_pool: the input is {}, not a float: cast it first", self.dtype());
+        }
+        let x = self.clone();
+        if options.divisor == Some(0) {
+            slip_now!(Argument, "avg_pool: a divisor of 0");
+        }
         let windows = or_poison!(x.pool_windows("avg_pool", axes, options));
         if windows.iter().any(|w| w.dilation != 1) {
             slip_now!(Argument, "avg_pool: windows have no dilation");
         }
         let d = x.dtype();
         let x = x.cast(super::compose::compute_dtype(d));
-        if windows.iter().all(Window::tiles) {
+        if options.divisor.is_none() && windows.iter().all(Window::tiles) {
             return x.tile_sum(&windows).cast(d);
         }
         let x = x.pool_pad(&windows, Scalar::Int(0));
@@ -240,6 +266,9 @@ impl Tensor {
             }
             y
         };
+        if let Some(n) = options.divisor {
+            return (sum / Lit(n as f64)).cast(d);
+        }
         // Where all windows see equally many elements, one constant divides.
         let counts: SmallVec<[Vec<usize>; 3]> = windows.iter().map(|w| w.counts(options.count_include_pad)).collect();
         if counts.iter().all(|c| c.windows(2).all(|p| p[0] == p[1])) {
@@ -332,7 +361,11 @@ impl Tensor {
     /// If there are fewer axes than numbers, or an extent or number is 0.
     #[track_caller]
     pub fn adaptive_avg_pool(&self, out: &[usize]) -> Tensor {
-        self.to_float().adaptive(out, false)
+        pass_poison!(self);
+        if !self.dtype().is_float() {
+            slip_now!(DType, "adaptive_avg_pool: the input is {}, not a float: cast it first", self.dtype());
+        }
+        self.adaptive(out, false)
     }
 
     /// The largest of each cell: see [`adaptive_avg_pool`](Tensor::adaptive_avg_pool). The first of equal elements gets the gradient.

@@ -311,6 +311,69 @@ impl Tensor {
         (&x * (1.0 / (1.0 - p))).keep_where(&keep, 0.0)
     }
 
+    /// 1 with the probability that each element of this float tensor says, else 0, in its shape and dtype.
+    ///
+    /// # Panics
+    /// If it is no float.
+    #[track_caller]
+    pub fn bernoulli_like(&self) -> Tensor {
+        pass_poison!(self);
+        let _on = self.device().enter();
+        Source::Default.coin(self.operand(), self.shape())
+    }
+
+    /// Integers of `low..high` in this tensor's shape and dtype.
+    ///
+    /// # Panics
+    /// If the range is empty.
+    #[track_caller]
+    pub fn randint_like(&self, low: i64, high: i64) -> Tensor {
+        pass_poison!(self);
+        let _on = self.device().enter();
+        Source::Default.integers(low, high, self.shape()).cast(self.dtype())
+    }
+
+    /// PyTorch's name of [`permutation`](Tensor::permutation).
+    #[track_caller]
+    pub fn randperm(n: usize) -> Tensor {
+        Tensor::permutation(n)
+    }
+
+    /// `count` indices drawn with probabilities proportional to the weights `[K]` or `[N, K]`, which need not add up to 1: I64
+    /// `[count]` or `[N, count]`. Without replacement, all are different, drawn one after the other among what is left.
+    ///
+    /// # Panics
+    /// If this is no float of one or two axes, or more are to be drawn without replacement than there are.
+    #[track_caller]
+    pub fn multinomial(&self, count: usize, replacement: bool) -> Tensor {
+        pass_poison!(self);
+        if !self.dtype().is_float() || !(1..=2).contains(&self.rank()) {
+            slip_now!(Shape, "multinomial: weights {} {}: expected floats [K] or [N, K]", self.dtype(), self.shape());
+        }
+        let k = self.shape()[self.rank() - 1];
+        if count == 0 || k == 0 || (!replacement && count > k) {
+            slip_now!(Argument, "multinomial: {count} of {k} indices");
+        }
+        let log = self.cast(super::compose::compute_dtype(self.dtype())).log();
+        if replacement {
+            let rows: Shape = self.shape()[..self.rank() - 1].iter().copied().chain([count, k]).collect();
+            return log.unsqueeze(-2).broadcast_shape(&rows).categorical(-1);
+        }
+        // The order of exponential clocks is the order of draws without replacement.
+        (&log + log.gumbel()).topk(count, -1).1
+    }
+
+    /// Gumbel noise in this float tensor's shape.
+    #[track_caller]
+    fn gumbel(&self) -> Tensor {
+        let _on = self.device().enter();
+        let d = super::compose::compute_dtype(self.dtype());
+        // u is in (0, 1): both logarithms are finite.
+        let u = (Source::Default.bits(self.shape()).cast(d) + Lit(0.5)) * Lit(2f64.powi(-32));
+        let u = u.minimum(Lit(1.0 - 2f64.powi(-24)));
+        u.log().neg_of().log().neg_of()
+    }
+
     /// An index drawn along an axis of logits (log-probabilities up to a constant), by Gumbel's trick: I64, without the axis.
     ///
     /// # Panics
@@ -319,13 +382,6 @@ impl Tensor {
     pub fn categorical(&self, axis: impl Into<Axis>) -> Tensor {
         let x = self.to_float();
         pass_poison!(x);
-        let axis = axis.into();
-        let _on = self.device().enter();
-        let d = super::compose::compute_dtype(x.dtype());
-        // u is in (0, 1): both logarithms are finite.
-        let u = (Source::Default.bits(x.shape()).cast(d) + Lit(0.5)) * Lit(2f64.powi(-32));
-        let u = u.minimum(Lit(1.0 - 2f64.powi(-24)));
-        let gumbel = u.log().neg_of().log().neg_of();
-        (x.cast(d) + gumbel).argmax(axis)
+        (x.cast(super::compose::compute_dtype(x.dtype())) + x.gumbel()).argmax(axis)
     }
 }

@@ -44,9 +44,15 @@ reductions! {
     max max_keepdim() max_over;
     /// Smallest over the axes; NaN if any is. Where several are equal they share the gradient.
     min min_keepdim() min_over;
-    /// Whether any element along the axes differs from 0: Bool.
+    /// PyTorch's name of [`max`](Tensor::max) over axes.
+    amax amax_keepdim() max_over;
+    /// PyTorch's name of [`min`](Tensor::min) over axes.
+    amin amin_keepdim() min_over;
+    /// Arithmetic mean over the axes of what is not NaN.
+    nanmean nanmean_keepdim() nanmean_over;
+    /// Whether any element along the axes differs from 0: Bool (U8 for U8).
     any any_keepdim() any_over;
-    /// Whether all elements along the axes differ from 0: Bool.
+    /// Whether all elements along the axes differ from 0: Bool (U8 for U8).
     all all_keepdim() all_over;
     /// How many elements along the axes differ from 0: I64.
     count_nonzero count_nonzero_keepdim() count_nonzero_over;
@@ -93,22 +99,28 @@ impl Tensor {
         self.reduce_axes(Reduce::Min, axes)
     }
 
+    /// PyTorch's `any` and `all` of U8 are U8, which was its type of truth values before there was Bool.
+    #[track_caller]
+    fn of_truth(&self, t: Tensor) -> Tensor {
+        if self.dtype() == DType::U8 { t.cast(DType::U8) } else { t }
+    }
+
     #[track_caller]
     fn any_over(&self, axes: &[usize]) -> Tensor {
         let _on = self.device().enter();
         if self.count_along(axes) == 0 {
-            return Tensor::constant(Scalar::Bool(false), DType::Bool, &self.shape().without(axes));
+            return self.of_truth(Tensor::constant(Scalar::Bool(false), DType::Bool, &self.shape().without(axes)));
         }
-        self.cast(DType::Bool).reduce_axes(Reduce::Max, axes)
+        self.of_truth(self.cast(DType::Bool).reduce_axes(Reduce::Max, axes))
     }
 
     #[track_caller]
     fn all_over(&self, axes: &[usize]) -> Tensor {
         let _on = self.device().enter();
         if self.count_along(axes) == 0 {
-            return Tensor::constant(Scalar::Bool(true), DType::Bool, &self.shape().without(axes));
+            return self.of_truth(Tensor::constant(Scalar::Bool(true), DType::Bool, &self.shape().without(axes)));
         }
-        self.cast(DType::Bool).reduce_axes(Reduce::Min, axes)
+        self.of_truth(self.cast(DType::Bool).reduce_axes(Reduce::Min, axes))
     }
 
     #[track_caller]
@@ -119,6 +131,17 @@ impl Tensor {
     #[track_caller]
     fn nansum_over(&self, axes: &[usize]) -> Tensor {
         if self.dtype().is_float() { self.replace(&self.isnan(), 0.0).sum_over(axes) } else { self.sum_over(axes) }
+    }
+
+    #[track_caller]
+    fn nanmean_over(&self, axes: &[usize]) -> Tensor {
+        pass_poison!(self);
+        if !self.dtype().is_float() {
+            slip_now!(DType, "nanmean: the input is {}, not a float: cast it first", self.dtype());
+        }
+        let x = self.cast(compute_dtype(self.dtype()));
+        let n = x.eq(&x).cast(x.dtype()).reduce_axes(Reduce::Sum, axes);
+        (x.nansum_over(axes) / n).cast(self.dtype())
     }
 
     #[track_caller]
@@ -223,6 +246,59 @@ impl Tensor {
     pub fn mean_var(&self, axes: impl Into<Axes>, correction: usize) -> (Tensor, Tensor) {
         let axes: Axes = axes.into();
         (self.mean(axes.clone()), self.var(axes, correction))
+    }
+
+    /// Variance and mean over the axes: [`mean_var`](Tensor::mean_var) in PyTorch's order.
+    #[track_caller]
+    pub fn var_mean(&self, axes: impl Into<Axes>, correction: usize) -> (Tensor, Tensor) {
+        let (mean, var) = self.mean_var(axes, correction);
+        (var, mean)
+    }
+
+    /// Standard deviation and mean over the axes.
+    #[track_caller]
+    pub fn std_mean(&self, axes: impl Into<Axes>, correction: usize) -> (Tensor, Tensor) {
+        let axes: Axes = axes.into();
+        (self.std(axes.clone(), correction), self.mean(axes))
+    }
+
+    /// Smallest and largest over the axes.
+    #[track_caller]
+    pub fn aminmax(&self, axes: impl Into<Axes>) -> (Tensor, Tensor) {
+        let axes: Axes = axes.into();
+        (self.min(axes.clone()), self.max(axes))
+    }
+
+    /// PyTorch's `linalg.vector_norm`: [`norm`](Tensor::norm).
+    #[track_caller]
+    pub fn vector_norm(&self, ord: impl Into<f64>, axes: impl Into<Axes>) -> Tensor {
+        self.norm(ord, axes)
+    }
+
+    /// `log(cumsum(e^x))` along an axis, stable at every element: each doubling of the distance is one pass.
+    ///
+    /// # Panics
+    /// If the axis is out of range.
+    #[track_caller]
+    pub fn logcumsumexp(&self, axis: impl Into<Axis>) -> Tensor {
+        let x = self.to_float();
+        pass_poison!(x);
+        let Some(a) = or_poison!(x.axis(axis.into(), "logcumsumexp")) else { return x };
+        let (d, n) = (x.dtype(), x.shape()[a]);
+        let (mut x, mut step) = (x.cast(compute_dtype(d)), 1);
+        while step < n {
+            let (u, v) = (x.slice_axis(a, step, n, 1), x.slice_axis(a, 0, n - step, 1));
+            let t = &u - &v;
+            // Equal infinities have no difference; they are what the sum is.
+            let same = u.eq(&v).bitwise_and(u.isinf());
+            let t = t.replace(&same, 0.0);
+            let below = t.lt(Lit(0.0));
+            let far = Tensor::where_(&below, &t, t.neg_of()).exp().log1p();
+            let sum = Tensor::where_(&below, &v, &u) + far;
+            x = Tensor::concat_axis(&[x.slice_axis(a, 0, step, 1), sum], a);
+            step *= 2;
+        }
+        x.cast(d)
     }
 
     /// Largest along an axis and where: `(values, I64 indices)`, without the axis. Of equal elements the first is taken, and it alone

@@ -444,6 +444,10 @@ impl Tensor {
     #[track_caller]
     pub fn unfold(&self, axis: impl Into<Axis>, size: usize, step: usize) -> Tensor {
         pass_poison!(self);
+        if self.rank() == 0 && size <= 1 && step > 0 {
+            // As PyTorch, a 0-d tensor counts as one element.
+            return self.reshape_shape(&[1].into()).slice_axis(0, 0, size, 1);
+        }
         let a = or_poison!(self.axis_required(axis.into(), "unfold"));
         let n = self.shape()[a];
         if size == 0 || size > n || step == 0 {

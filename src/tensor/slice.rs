@@ -355,7 +355,9 @@ impl Tensor {
             let updates = value.broadcast_to(want);
             pass_poison!(updates);
             let x = self.reshape_shape(&rows);
-            return Tensor::record(Op::Scatter(mode, 0), &[&x, &index, &updates]).reshape_shape(self.shape());
+            let out = Tensor::record(Op::Scatter(mode, 0), &[&x, &index, &updates]);
+            pass_poison!(out);
+            return out.reshape_shape(self.shape());
         }
         // Anything else: where each taken element lies, by indexing the places themselves.
         let _on = self.device().enter();
@@ -364,6 +366,7 @@ impl Tensor {
         let updates = value.broadcast_to(places.shape());
         pass_poison!(updates);
         let scattered = Tensor::record(Op::Scatter(mode, 0), &[&self.flatten_all(), &places.flatten_all(), &updates.flatten_all()]);
+        pass_poison!(scattered);
         scattered.reshape_shape(self.shape())
     }
 
@@ -375,7 +378,9 @@ impl Tensor {
     #[track_caller]
     pub fn index_put(&self, indices: &[&Tensor], values: impl Operand, accumulate: bool) -> Tensor {
         let items: Vec<SliceItem> = indices.iter().map(|t| SliceItem::from(*t)).collect();
-        self.update_items(&items, &values.operand(), if accumulate { ScatterMode::Add } else { ScatterMode::Set })
+        // A sum of truth values is "or".
+        let add = if self.dtype() == DType::Bool { ScatterMode::Max } else { ScatterMode::Add };
+        self.update_items(&items, &values.operand(), if accumulate { add } else { ScatterMode::Set })
     }
 
     /// The positions of the elements that differ from 0, I64 `[count, rank]`, in row-major order. Evaluates, because the shape depends
@@ -388,7 +393,9 @@ impl Tensor {
         pass_poison!(self);
         let axes = or_poison!(self.cast(DType::Bool).nonzero_axes("nonzero"));
         if axes.is_empty() {
-            return Tensor::zeros([0, 0]).cast(DType::I64);
+            // A 0-d tensor has one element, or none, and no axis to name it by.
+            let count = or_poison!(self.cast(DType::Bool).true_places("nonzero")).len();
+            return Tensor::zeros([count, 0]).cast(DType::I64);
         }
         Tensor::stack(&axes, 1)
     }

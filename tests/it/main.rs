@@ -3,6 +3,7 @@
 //! - [`goldens`]: values and gradients against PyTorch's;
 //! - [`oracle`]: every op and dtype on the device against the reference interpreter;
 //! - [`random_programs`]: fused = unfused = interpreter;
+//! - [`op_tables`]: tables of ops by dtype and by kernels, kept true;
 //! - [`kernel_counts`]: what fuses into how many kernels;
 //! - [`arena`]: how much memory a plan takes;
 //! - [`behaviour`]: what a user may rely on, by name;
@@ -14,6 +15,7 @@ mod behaviour;
 mod compositions;
 mod goldens;
 mod kernel_counts;
+mod op_tables;
 mod oracle;
 mod random_programs;
 mod rng;

@@ -8,12 +8,12 @@ use super::Tensor;
 use crate::{ErrorKind, catch};
 
 /// The elements of an I64 tensor.
-fn ints(t: &Tensor) -> Vec<i64> {
+pub(super) fn ints(t: &Tensor) -> Vec<i64> {
     t.to_vec().unwrap()
 }
 
 /// The elements as f32, whatever the dtype.
-fn floats(t: &Tensor) -> Vec<f32> {
+pub(super) fn floats(t: &Tensor) -> Vec<f32> {
     t.cast(crate::DType::F32).to_vec().unwrap()
 }
 
@@ -25,7 +25,7 @@ fn counting(shape: impl Into<crate::Shape>) -> Tensor {
 
 /// The kind and message of the slip that `f` makes.
 #[track_caller]
-fn slip<R>(f: impl FnOnce() -> R) -> (ErrorKind, String) {
+pub(super) fn slip<R>(f: impl FnOnce() -> R) -> (ErrorKind, String) {
     match catch(f) {
         Ok(_) => panic!("no slip"),
         Err(e) => (e.kind(), e.message().to_string()),

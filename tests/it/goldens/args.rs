@@ -31,10 +31,11 @@ impl<'a> Args<'a> {
         Args { case, files, tensors, read: RefCell::default() }
     }
 
-    /// The argument at that position or of that name; null is none.
+    /// The argument at that position or of that name (or one of several, `a|b`); null is none.
     pub fn get(&self, at: usize, name: &str) -> Option<&'a Arg> {
-        self.read.borrow_mut().extend([at.to_string(), name.to_string()]);
-        let a = self.case.args.get(at).or_else(|| self.case.kwargs.get(name))?;
+        self.read.borrow_mut().insert(at.to_string());
+        self.read.borrow_mut().extend(name.split('|').map(str::to_string));
+        let a = self.case.args.get(at).or_else(|| name.split('|').find_map(|n| self.case.kwargs.get(n)))?;
         if matches!(a, Arg::None) { None } else { Some(a) }
     }
 
@@ -109,7 +110,7 @@ impl<'a> Args<'a> {
     /// All positional arguments as tensors, or the tensors of the list that is the only one.
     pub fn all_tensors(&self) -> R {
         match (self.get(0, "tensors"), self.count()) {
-            (Some(Arg::List(l)), 1) => l.iter().map(|a| self.to_tensor(a)).collect(),
+            (Some(Arg::List(l)), _) => l.iter().map(|a| self.to_tensor(a)).collect(),
             _ => (0..self.count()).map(|i| self.tensor(i, "tensors")).collect(),
         }
     }
@@ -136,7 +137,11 @@ impl<'a> Args<'a> {
     }
 
     pub fn either_or(&self, at: usize, name: &str, default: f64) -> R<Either> {
-        if self.get(at, name).is_none() { Ok(Either::Float(default)) } else { self.either(at, name) }
+        if self.get(at, name).is_some() {
+            return self.either(at, name);
+        }
+        // A default that is whole changes no dtype.
+        Ok(if default.fract() == 0.0 { Either::Int(default as i64) } else { Either::Float(default) })
     }
 
     pub fn int_opt(&self, at: usize, name: &str) -> R<Option<isize>> {
@@ -193,6 +198,7 @@ impl<'a> Args<'a> {
             None => Ok(None),
             Some(Arg::Int(i)) => Ok(Some(*i as f64)),
             Some(Arg::Float(f)) => Ok(Some(*f)),
+            Some(Arg::Bool(b)) => Ok(Some(*b as u8 as f64)),
             Some(Arg::Str(s)) => s.parse().map(Some).map_err(|_| format!("{name}: {s:?}")),
             Some(a) => Err(format!("{name}: {a:?} is no number")),
         }

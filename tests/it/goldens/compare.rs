@@ -80,6 +80,16 @@ pub fn output(
 ) -> Result<(), String> {
     let got = host(&all[i])?;
     let result = same(&got, want, &of_output(case));
+    if result.is_err() && i == 1 && matches!(case.op.as_str(), "kthvalue" | "median") && got.dtype == want.dtype && got.shape == want.shape
+    {
+        // Which of equal elements is named is nobody's business.
+        let axis = super::ops::sort_axis(case, files, tensors)?;
+        let x = host(&super::ops::sorted_input(case, files, tensors)?)?;
+        let mut kept = x.shape.to_vec();
+        kept[axis] = 1;
+        let as_kept = |t: &HostTensor| HostTensor::from_bytes(t.dtype, lazuli::Shape::new(&kept), &t.to_bytes()).map_err(|e| e.to_string());
+        return picks_the_same(&x, axis, &as_kept(&got)?, &as_kept(want)?);
+    }
     let indices = (case.op == "argsort" && i == 0) || (matches!(case.op.as_str(), "sort" | "topk") && i == 1);
     if result.is_err() && indices && got.shape == want.shape && got.dtype == want.dtype {
         let axis = super::ops::sort_axis(case, files, tensors)?;
@@ -115,7 +125,14 @@ fn picks_the_same(x: &HostTensor, axis: usize, got: &HostTensor, want: &HostTens
 /// The gradient with respect to the stored tensor `key`.
 pub fn gradient(case: &Case, files: &Files, key: &str, got: &Tensor) -> Result<(), String> {
     let got = host(got)?;
-    let tol = widened(case, 1e-4, 1e-5);
+    let mut tol = widened(case, 1e-4, 1e-5);
+    if case.op.contains("grid_sample")
+        && let Some(k) = &case.grads[key]
+    {
+        // At the border of an image the parts of a coordinate's gradient cancel: what is left is the rounding error of its largest parts.
+        let largest = files.host[k].scalars().map(|s| s.as_f64().abs()).filter(|x| x.is_finite()).fold(0.0, f64::max);
+        tol.atol = tol.atol.max(1e-6 * largest);
+    }
     match &case.grads[key] {
         Some(k) => same(&got, &files.host[k], &tol),
         None => {

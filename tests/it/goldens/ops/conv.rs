@@ -25,7 +25,24 @@ pub const TABLE: Table = &[
     ("nn.functional.adaptive_max_pool1d", adaptive_max_pool::<1>),
     ("nn.functional.adaptive_max_pool2d", adaptive_max_pool::<2>),
     ("nn.functional.adaptive_max_pool3d", adaptive_max_pool::<3>),
+    ("nn.functional.max_unpool1d", max_unpool::<1>),
+    ("nn.functional.max_unpool2d", max_unpool::<2>),
+    ("nn.functional.max_unpool3d", max_unpool::<3>),
+    ("nn.functional.unfold", |a| {
+        let (x, kernel) = (a.tensor(0, "input")?, a.each::<2>(1, "kernel_size", [1; 2])?);
+        Ok(vec![x.im2col(kernel, &windows(a, 2)?)])
+    }),
+    ("nn.functional.fold", |a| {
+        let (x, out, kernel) = (a.tensor(0, "input")?, a.each::<2>(1, "output_size", [1; 2])?, a.each::<2>(2, "kernel_size", [1; 2])?);
+        Ok(vec![x.col2im(out, kernel, &windows(a, 3)?)])
+    }),
 ];
+
+/// `dilation, padding, stride` from a position on.
+fn windows(a: &Args, at: usize) -> R<ConvOptions> {
+    let (dilation, padding) = (a.each::<2>(at, "dilation", [1; 2])?, a.each::<2>(at + 1, "padding", [0; 2])?);
+    Ok(ConvOptions::new().dilation(dilation).padding(padding).stride(a.each::<2>(at + 2, "stride", [1; 2])?))
+}
 
 /// Runs on a batch; an input without a batch axis gets one for the time being.
 fn batched(x: Tensor, spatial: usize, f: impl FnOnce(Tensor) -> R) -> R {
@@ -71,57 +88,51 @@ fn options<const N: usize>(a: &Args) -> R<PoolOptions> {
 fn max_pool<const N: usize>(a: &Args) -> R {
     let o = options::<N>(a)?.dilation(a.each::<N>(4, "dilation", [1; N])?).ceil_mode(a.bool_or(5, "ceil_mode", false)?);
     let x = a.tensor(0, "input")?;
-    let value = x.max_pool(N, &o);
     if !a.bool_or(6, "return_indices", false)? {
-        return Ok(vec![value]);
+        return Ok(vec![x.max_pool(N, &o)]);
     }
-    let places = places::<N>(&x.detach(), &o, value.shape());
+    let (value, places) = x.max_pool_with_indices(N, &o);
     Ok(vec![value, places])
-}
-
-/// Where the largest element of each window lies, in the row-major order of the spatial axes. The library does not return it; this
-/// reads the same windows through an index of their elements.
-fn places<const N: usize>(x: &Tensor, o: &PoolOptions, out: &[usize]) -> Tensor {
-    let lead = x.rank() - N;
-    let of = |x: &Tensor, value: f64| {
-        let mut t = x.clone();
-        for i in 0..N {
-            let at = |l: &[usize]| l[i.min(l.len() - 1)];
-            let (k, s, p, d) = (at(&o.kernel), at(&o.stride), at(&o.padding), at(&o.dilation));
-            let (n, m) = (x.shape()[lead + i], out[lead + i]);
-            let right = ((m - 1) * s + d * (k - 1) + 1).saturating_sub(n + p);
-            let mut widths = vec![(0, 0); t.rank()];
-            widths[lead + i] = (p as isize, right as isize);
-            let index: Vec<i64> = (0..m).flat_map(|w| (0..k).map(move |j| (w * s + j * d) as i64)).collect();
-            // [.., out, .., k]: window positions collect behind.
-            t = t.pad(&widths, value).take(&Tensor::from_vec(index, [m, k]), lead + i).movedim(lead + i + 1, -1);
-        }
-        t.flatten(-(N as isize), -1)
-    };
-    let spatial = &x.shape()[lead..];
-    let place = Tensor::arange(spatial.iter().product::<usize>()).reshape([&vec![1; lead], spatial].concat());
-    let (values, place) = (of(x, f64::NEG_INFINITY), of(&place, 0.0));
-    let best = values.argmax_keepdim(-1);
-    place.broadcast_to(values.shape()).gather(-1, &best).squeeze_axis(-1)
 }
 
 fn avg_pool<const N: usize>(a: &Args) -> R {
     let o = options::<N>(a)?.ceil_mode(a.bool_or(4, "ceil_mode", false)?).count_include_pad(a.bool_or(5, "count_include_pad", true)?);
-    if a.get(6, "divisor_override").is_some() {
-        return Err("divisor_override".into());
-    }
+    let o = match a.int_opt(6, "divisor_override")? {
+        Some(n) => o.divisor(n),
+        None => o,
+    };
     Ok(vec![a.tensor(0, "input")?.avg_pool(N, &o)])
 }
 
 fn adaptive_avg_pool<const N: usize>(a: &Args) -> R {
-    adaptive::<N>(a, Tensor::adaptive_avg_pool)
+    adaptive::<N>(a, |x, out| Ok(vec![x.adaptive_avg_pool(out)]))
 }
 
 fn adaptive_max_pool<const N: usize>(a: &Args) -> R {
-    adaptive::<N>(a, Tensor::adaptive_max_pool)
+    let places = a.bool_or(2, "return_indices", false)?;
+    adaptive::<N>(a, |x, out| {
+        if !places {
+            return Ok(vec![x.adaptive_max_pool(out)]);
+        }
+        let (v, i) = x.adaptive_max_pool_with_indices(out);
+        Ok(vec![v, i])
+    })
 }
 
-fn adaptive<const N: usize>(a: &Args, f: fn(&Tensor, &[usize]) -> Tensor) -> R {
+/// `max_unpool(input, indices, kernel_size, stride, padding, output_size)`
+fn max_unpool<const N: usize>(a: &Args) -> R {
+    let (x, i) = (a.tensor(0, "input")?, a.tensor(1, "indices")?);
+    let kernel = a.each::<N>(2, "kernel_size", [1; N])?;
+    let (stride, padding) = (a.each::<N>(3, "stride", kernel)?, a.each::<N>(4, "padding", [0; N])?);
+    let spatial = x.shape()[x.rank() - N..].to_vec();
+    let out: Vec<usize> = match a.ints_opt(5, "output_size")? {
+        Some(l) => l[l.len() - N..].iter().map(|&n| n as usize).collect(),
+        None => (0..N).map(|d| (spatial[d] - 1) * stride[d] + kernel[d] - 2 * padding[d]).collect(),
+    };
+    Ok(vec![x.max_unpool(&i, &out)])
+}
+
+fn adaptive<const N: usize>(a: &Args, f: impl Fn(&Tensor, &[usize]) -> R) -> R {
     let x = a.tensor(0, "input")?;
     let spatial = &x.shape()[x.rank() - N..];
     let out: Vec<usize> = match a.get(1, "output_size") {
@@ -137,5 +148,5 @@ fn adaptive<const N: usize>(a: &Args, f: fn(&Tensor, &[usize]) -> Tensor) -> R {
         Some(Arg::Int(i)) => vec![*i as usize; N],
         s => return Err(format!("output_size {s:?}")),
     };
-    Ok(vec![f(&x, &out)])
+    f(&x, &out)
 }

@@ -2,6 +2,7 @@
 
 use super::{Table, operand};
 use crate::goldens::args::{Args, Either, R};
+use crate::goldens::case::Arg;
 use lazuli::{DType, Tensor};
 
 /// `|a| Ok(vec![input.method()])`
@@ -16,7 +17,7 @@ macro_rules! binary {
     ($method:ident) => {
         |a| {
             let x = left(a)?;
-            Ok(vec![operand!(a.either(1, "other")?, o => x.$method(o))])
+            Ok(vec![operand!(a.either(1, "other|exponent|values|divisor")?, o => x.$method(o))])
         }
     };
 }
@@ -61,7 +62,12 @@ pub const TABLE: Table = &[
     ("acosh", unary!(acosh)),
     ("atanh", unary!(atanh)),
     ("erf", unary!(erf)),
-    ("erfc", |a| Ok(vec![1.0 - a.tensor(0, "input")?.erf()])),
+    ("erfc", unary!(erfc)),
+    ("sinc", unary!(sinc)),
+    ("sgn", unary!(sgn)),
+    ("signbit", unary!(signbit)),
+    ("isposinf", unary!(isposinf)),
+    ("isneginf", unary!(isneginf)),
     ("sigmoid", unary!(sigmoid)),
     ("logit", |a| Ok(vec![a.tensor(0, "input")?.logit(a.float_opt(1, "eps")?)])),
     ("logical_not", unary!(logical_not)),
@@ -73,13 +79,19 @@ pub const TABLE: Table = &[
         let x = a.tensor(0, "input")?;
         Ok(vec![x.nan_to_num_with(a.float_or(1, "nan", 0.0)?, a.float_opt(2, "posinf")?, a.float_opt(3, "neginf")?)])
     }),
-    ("deg2rad", |a| Ok(vec![a.tensor(0, "input")? * (std::f64::consts::PI / 180.0)])),
-    ("rad2deg", |a| Ok(vec![a.tensor(0, "input")? * (180.0 / std::f64::consts::PI)])),
-    ("positive", |a| Ok(vec![a.tensor(0, "input")?])),
+    ("deg2rad", unary!(deg2rad)),
+    ("rad2deg", unary!(rad2deg)),
+    ("positive", unary!(positive)),
     ("clone", |a| Ok(vec![a.tensor(0, "input")?])),
     ("contiguous", |a| Ok(vec![a.tensor(0, "input")?])),
-    ("zeros_like", unary!(zeros_like)),
-    ("ones_like", unary!(ones_like)),
+    ("zeros_like", |a| {
+        let x = a.tensor(0, "input")?;
+        Ok(vec![a.cast(x, usize::MAX, "dtype")?.zeros_like()])
+    }),
+    ("ones_like", |a| {
+        let x = a.tensor(0, "input")?;
+        Ok(vec![a.cast(x, usize::MAX, "dtype")?.ones_like()])
+    }),
     ("float", |a| Ok(vec![a.tensor(0, "input")?.cast(DType::F32)])),
     ("double", |a| Ok(vec![a.tensor(0, "input")?.cast(DType::F64)])),
     ("half", |a| Ok(vec![a.tensor(0, "input")?.cast(DType::F16)])),
@@ -95,6 +107,13 @@ pub const TABLE: Table = &[
     ("__radd__", binary!(radd)),
     ("__rmul__", binary!(rmul)),
     ("__rsub__", rsub),
+    ("__rmod__", |a| {
+        let x = left(a)?;
+        Ok(vec![operand!(a.either(1, "other")?, o => super::tensor_of(o).remainder(&x))])
+    }),
+    ("__rand__", binary!(bitwise_and)),
+    ("__ror__", binary!(bitwise_or)),
+    ("__rxor__", binary!(bitwise_xor)),
     ("__rdiv__", |a| {
         let x = left(a)?;
         Ok(vec![operand!(a.either(1, "other")?, o => x.reciprocal() * o)])
@@ -110,23 +129,14 @@ pub const TABLE: Table = &[
     ("fmod", binary!(fmod)),
     ("remainder", binary!(remainder)),
     ("pow", pow),
-    ("float_power", |a| {
-        let x = left(a)?.cast(DType::F64);
-        Ok(vec![operand!(a.either(1, "exponent")?, o => x.pow(o))])
-    }),
+    ("float_power", binary!(float_power)),
     ("atan2", binary!(atan2)),
     ("hypot", tensors!(hypot)),
     ("logaddexp", tensors!(logaddexp)),
     ("maximum", binary!(maximum)),
     ("minimum", binary!(minimum)),
-    ("fmax", |a| {
-        let (x, y) = (a.tensor(0, "input")?, a.tensor(1, "other")?);
-        Ok(vec![Tensor::where_(&y.isnan(), &x, Tensor::where_(&x.isnan(), &y, x.maximum(&y)))])
-    }),
-    ("fmin", |a| {
-        let (x, y) = (a.tensor(0, "input")?, a.tensor(1, "other")?);
-        Ok(vec![Tensor::where_(&y.isnan(), &x, Tensor::where_(&x.isnan(), &y, x.minimum(&y)))])
-    }),
+    ("fmax", binary!(fmax)),
+    ("fmin", binary!(fmin)),
     ("copysign", binary!(copysign)),
     ("eq", binary!(eq)),
     ("ne", binary!(ne)),
@@ -142,15 +152,15 @@ pub const TABLE: Table = &[
     ("bitwise_xor", binary!(bitwise_xor)),
     ("bitwise_left_shift", binary!(bitwise_left_shift)),
     ("bitwise_right_shift", binary!(bitwise_right_shift)),
-    ("heaviside", |a| {
-        let (x, y) = (a.tensor(0, "input")?, a.tensor(1, "other")?);
-        let step = Tensor::where_(&x.gt(0), x.ones_like(), x.zeros_like());
-        Ok(vec![Tensor::where_(&x.isnan(), &x, Tensor::where_(&x.eq(0), &y, &step))])
-    }),
-    ("xlogy", |a| {
-        let (x, y) = (a.tensor(0, "input")?, a.tensor(1, "other")?);
-        let zero = x.eq(0).logical_and(&y.isnan().logical_not());
-        Ok(vec![Tensor::where_(&zero, 0.0, &x * Tensor::where_(&zero, 1.0, &y).log())])
+    ("heaviside", binary!(heaviside)),
+    ("xlogy", binary!(xlogy)),
+    ("ldexp", binary!(ldexp)),
+    ("logaddexp2", tensors!(logaddexp2)),
+    ("isin", |a| {
+        let (x, v) = (left(a)?, a.either(1, "test_elements")?);
+        a.ignore("assume_unique");
+        let found = operand!(v, o => x.isin(&super::tensor_of(o)));
+        Ok(vec![if a.bool_or(usize::MAX, "invert", false)? { found.logical_not() } else { found }])
     }),
     ("addcmul", |a| {
         let (x, s, t) = (a.tensor(0, "input")?, a.tensor(1, "tensor1")?, a.tensor(2, "tensor2")?);
@@ -181,14 +191,8 @@ pub const TABLE: Table = &[
         let x = left(a)?;
         Ok(vec![operand!(a.either(1, "max")?, m => x.clamp_max(m))])
     }),
-    ("isclose", |a| {
-        let (x, y) = (a.tensor(0, "input")?, a.tensor(1, "other")?);
-        Ok(vec![x.isclose(&y, a.float_or(2, "rtol", 1e-5)?, a.float_or(3, "atol", 1e-8)?)])
-    }),
-    ("allclose", |a| {
-        let (x, y) = (a.tensor(0, "input")?, a.tensor(1, "other")?);
-        Ok(vec![x.isclose(&y, a.float_or(2, "rtol", 1e-5)?, a.float_or(3, "atol", 1e-8)?).all(..)])
-    }),
+    ("isclose", |a| Ok(vec![close(a)?])),
+    ("allclose", |a| Ok(vec![close(a)?.all(..)])),
 ];
 
 /// Names for operators, so that the macros can call them as methods.
@@ -216,11 +220,20 @@ fn left(a: &Args) -> R<Tensor> {
     })
 }
 
+fn close(a: &Args) -> R<Tensor> {
+    let (x, y) = (a.tensor(0, "input")?, a.tensor(1, "other")?);
+    let (rtol, atol) = (a.float_or(2, "rtol", 1e-5)?, a.float_or(3, "atol", 1e-8)?);
+    Ok(if a.bool_or(4, "equal_nan", false)? { x.isclose_or_nan(&y, rtol, atol) } else { x.isclose(&y, rtol, atol) })
+}
+
 fn scaled(a: &Args) -> R<Either> {
     let other = a.either(1, "other")?;
     Ok(match (other, a.get(usize::MAX, "alpha").is_some()) {
         (o, false) => o,
         (Either::Tensor(t), true) => Either::Tensor(operand!(a.either(usize::MAX, "alpha")?, s => &t * s)),
+        (Either::Int(i), true) if matches!(a.get(usize::MAX, "alpha"), Some(Arg::Int(_))) => {
+            Either::Int(i * a.int(usize::MAX, "alpha")? as i64)
+        }
         (Either::Int(i), true) => Either::Float(i as f64 * a.float_or(usize::MAX, "alpha", 1.0)?),
         (Either::Float(f), true) => Either::Float(f * a.float_or(usize::MAX, "alpha", 1.0)?),
         (Either::Bool(_), true) => return Err("alpha times a truth value".into()),
@@ -243,7 +256,7 @@ fn rsub(a: &Args) -> R {
     if a.get(usize::MAX, "alpha").is_some() {
         x = operand!(a.either(usize::MAX, "alpha")?, s => &x * s);
     }
-    Ok(vec![operand!(a.either(1, "other")?, o => x.neg() + o)])
+    Ok(vec![operand!(a.either(1, "other")?, o => x.rsub(o))])
 }
 
 fn div(a: &Args) -> R {
@@ -252,10 +265,7 @@ fn div(a: &Args) -> R {
     Ok(vec![match a.str_or(2, "rounding_mode", "")? {
         "" => operand!(o, o => &x / o),
         "floor" => operand!(o, o => x.floor_divide(o)),
-        "trunc" => {
-            let (d, q) = (x.dtype(), operand!(o, o => &x / o).trunc());
-            if d.is_float() { q } else { q.cast(d) }
-        }
+        "trunc" => operand!(o, o => x.trunc_divide(o)),
         m => return Err(format!("rounding_mode {m}")),
     }])
 }
@@ -270,11 +280,7 @@ fn pow(a: &Args) -> R {
 
 fn round(a: &Args) -> R {
     let x = a.tensor(0, "input")?;
-    Ok(vec![match a.int_opt(usize::MAX, "decimals")? {
-        None | Some(0) => x.round(),
-        Some(n) if n > 0 => (x * 10f64.powi(n as i32)).round() / 10f64.powi(n as i32),
-        Some(n) => (x / 10f64.powi(-n as i32)).round() * 10f64.powi(-n as i32),
-    }])
+    Ok(vec![x.round_decimals(a.int_or(usize::MAX, "decimals", 0)? as i32)])
 }
 
 fn clamp(a: &Args) -> R {

@@ -1,9 +1,9 @@
 //! Indexing, gathering, scattering.
 
 use super::{Table, axis_of, operand};
-use crate::goldens::args::{Args, Either, R};
+use crate::goldens::args::{Args, R};
 use crate::goldens::case::Arg;
-use lazuli::tensor::ScatterReduce;
+use lazuli::tensor::{BagMode, BagOptions, ScatterReduce};
 use lazuli::{DType, NewAxis, SliceItem, Tensor};
 
 pub const TABLE: Table = &[
@@ -34,7 +34,7 @@ pub const TABLE: Table = &[
             "mean" => ScatterReduce::Mean,
             "amax" => ScatterReduce::Max,
             "amin" => ScatterReduce::Min,
-            "prod" if own => return Ok(vec![scatter_product(&x, axis_of(&x, dim)?, &index, &src)]),
+            "prod" => ScatterReduce::Prod,
             r => return Err(format!("reduce={r}")),
         };
         Ok(vec![x.scatter_reduce(dim, &index, &src, how, own)])
@@ -46,20 +46,20 @@ pub const TABLE: Table = &[
     }),
     ("index_copy", |a| Ok(vec![a.tensor(0, "input")?.index_copy(a.int(1, "dim")?, &a.tensor(2, "index")?, &a.tensor(3, "source")?)])),
     ("index_fill", |a| {
-        let (x, dim, index) = (a.tensor(0, "input")?, a.int(1, "dim")?, a.tensor(2, "index")?.reshape([-1]));
-        let d = axis_of(&x, dim)?;
-        let mut shape = x.shape().to_vec();
-        if let Some(e) = shape.get_mut(d) {
-            *e = index.numel();
-        }
-        let src = match a.either(3, "value")? {
-            Either::Tensor(t) => t.cast(x.dtype()).broadcast_to(shape),
-            Either::Int(v) => Tensor::full(shape, v).cast(x.dtype()),
-            Either::Float(v) => Tensor::full(shape, v).cast(x.dtype()),
-            Either::Bool(v) => Tensor::full(shape, v).cast(x.dtype()),
-        };
-        Ok(vec![x.index_copy(dim, &index, &src)])
+        let (x, dim, index) = (a.tensor(0, "input")?, a.int(1, "dim")?, a.tensor(2, "index")?);
+        Ok(vec![operand!(a.either(3, "value")?, v => x.index_fill(dim, &index, v))])
     }),
+    ("masked_select", |a| Ok(vec![a.tensor(0, "input")?.masked_select(&a.tensor(1, "mask")?)])),
+    ("masked_scatter", |a| {
+        let (x, mask) = (a.tensor(0, "input")?, a.tensor(1, "mask")?);
+        let shape = Tensor::broadcast_tensors(&[&x, &mask])[0].shape().clone();
+        Ok(vec![x.broadcast_to(&shape).masked_scatter(&mask, &a.tensor(2, "source")?)])
+    }),
+    ("nonzero", |a| {
+        let x = a.tensor(0, "input")?;
+        Ok(if a.bool_or(usize::MAX, "as_tuple", false)? { x.atleast_1d().nonzero().unbind(1) } else { vec![x.nonzero()] })
+    }),
+    ("argwhere", |a| Ok(vec![a.tensor(0, "input")?.nonzero()])),
     ("index_put", |a| {
         let (x, indices, values) = (a.tensor(0, "input")?, a.tensors(1, "indices")?, a.tensor(2, "values")?);
         let indices: Vec<&Tensor> = indices.iter().collect();
@@ -71,20 +71,19 @@ pub const TABLE: Table = &[
         let x = if mask.rank() > x.rank() { x.broadcast_to(mask.shape()) } else { x };
         Ok(vec![operand!(a.either(2, "value")?, v => x.masked_fill(&mask, v))])
     }),
-    ("select_scatter", |a| {
-        let (x, src, dim) = (a.tensor(0, "input")?, a.tensor(1, "src")?, axis_of(&a.tensor(0, "input")?, a.int(2, "dim")?)?);
-        let mut items: Vec<SliceItem> = (0..dim).map(|_| SliceItem::from(..).step(1)).collect();
-        items.push(SliceItem::from(a.int(3, "index")?));
-        Ok(vec![x.slice_update(items, &src)])
-    }),
+    ("select_scatter", |a| Ok(vec![a.tensor(0, "input")?.select_scatter(&a.tensor(1, "src")?, a.int(2, "dim")?, a.int(3, "index")?)])),
     ("slice_scatter", |a| {
-        let (x, src) = (a.tensor(0, "input")?, a.tensor(1, "src")?);
-        let dim = axis_of(&x, a.int_or(2, "dim", 0)?)?;
-        let n = x.shape()[dim] as isize;
-        let (start, end, step) = (a.int_or(3, "start", 0)?, a.int_or(4, "end", n)?, a.int_or(5, "step", 1)?);
-        let mut items: Vec<SliceItem> = (0..dim).map(|_| SliceItem::from(..).step(1)).collect();
-        items.push(SliceItem::from(start..end.min(n)).step(step));
-        Ok(vec![x.slice_update(items, &src)])
+        let (x, src, dim) = (a.tensor(0, "input")?, a.tensor(1, "src")?, a.int_or(2, "dim", 0)?);
+        let n = x.shape()[axis_of(&x, dim)?] as isize;
+        Ok(vec![x.slice_scatter(&src, dim, a.int_or(3, "start", 0)?, a.int_or(4, "end", n)?.min(n), a.int_or(5, "step", 1)? as usize)])
+    }),
+    ("slice", |a| {
+        let (x, dim) = (a.tensor(0, "input")?, a.int_or(1, "dim", 0)?);
+        let d = axis_of(&x, dim)?;
+        let n = x.shape()[d] as isize;
+        let mut items: Vec<SliceItem> = (0..d).map(|_| SliceItem::from(..).step(1)).collect();
+        items.push(SliceItem::from(a.int_or(2, "start", 0)?..a.int_or(3, "end", n)?.min(n)).step(a.int_or(4, "step", 1)?));
+        Ok(vec![x.slice(items)])
     }),
     ("nn.functional.one_hot", |a| {
         let x = a.tensor(0, "tensor")?;
@@ -96,8 +95,10 @@ pub const TABLE: Table = &[
         Ok(vec![x.one_hot(classes)])
     }),
     ("nn.functional.embedding", |a| {
-        a.ignore("sparse");
-        Ok(vec![weight_for(a)?.embedding(&a.tensor(1, "idx")?)])
+        let (w, ids) = table_and_ids(a)?;
+        a.get(6, "sparse");
+        let o = [a.get(2, "padding_idx"), a.get(3, "max_norm"), a.get(4, "norm_type"), a.get(5, "scale_grad_by_freq")];
+        Ok(vec![weight_for(w, &ids, o)?.embedding(&ids)])
     }),
     ("nn.functional.embedding_bag", embedding_bag),
 ];
@@ -117,12 +118,24 @@ fn items(a: &Args, at: usize) -> R<Vec<SliceItem>> {
                     None => SliceItem::from(start..).step(step),
                 }
             }
+            Arg::Bool(b) => SliceItem::from(Tensor::full([], *b)),
+            Arg::List(l) => {
+                // A list of numbers is a tensor of indices (or a mask).
+                let ints: Option<Vec<i64>> = l.iter().map(|x| if let Arg::Int(i) = x { Some(*i) } else { None }).collect();
+                let bools: Option<Vec<bool>> = l.iter().map(|x| if let Arg::Bool(b) = x { Some(*b) } else { None }).collect();
+                match (ints, bools) {
+                    (Some(v), _) => SliceItem::from(Tensor::from_vec(v, [l.len()])),
+                    (None, Some(v)) => SliceItem::from(Tensor::from_vec(v, [l.len()])),
+                    _ => return Err(format!("index {x:?}")),
+                }
+            }
             x => return Err(format!("index {x:?}")),
         })
     };
-    match a.get(at, "idx") {
+    match a.get(at, "idx|key") {
         Some(Arg::List(l)) => l.iter().map(one).collect(),
         Some(x) => Ok(vec![one(x)?]),
+        None if a.count() > at => Ok(vec![SliceItem::from(NewAxis)]),
         None => Err("no index".into()),
     }
 }
@@ -139,95 +152,69 @@ fn scatter(a: &Args) -> R {
     Ok(vec![match a.str_or(4, "reduce", "")? {
         "" => operand!(src, s => x.scatter(dim, &index, s)),
         "add" => operand!(src, s => x.scatter_add(dim, &index, s)),
-        "multiply" => {
-            let src = match src {
-                Either::Tensor(t) => t,
-                Either::Int(v) => Tensor::full(index.shape(), v as f64),
-                Either::Float(v) => Tensor::full(index.shape(), v),
-                Either::Bool(_) => return Err("a truth value to multiply by".into()),
-            };
-            scatter_product(&x, axis_of(&x, dim)?, &index, &src)
-        }
+        "multiply" => operand!(src, s => x.scatter_reduce(dim, &index, s, ScatterReduce::Prod, true)),
         r => return Err(format!("reduce={r}")),
     }])
 }
 
-/// There is no scatter that multiplies: for every place, the product of the updates that name it.
-fn scatter_product(x: &Tensor, axis: usize, index: &Tensor, src: &Tensor) -> Tensor {
-    if x.rank() == 0 {
-        return x * src;
-    }
-    let whole: Vec<SliceItem> = index.shape().iter().map(|&n| SliceItem::from(0..n)).collect();
-    let (last, n) = (x.rank() as isize, x.shape()[axis]);
-    // [.., k, ..] against places 0..n in a new last axis, multiplied over k, the new axis moved to k's place.
-    let hit = index.unsqueeze(last).eq(Tensor::arange(n));
-    let factors = Tensor::where_(&hit, src.slice(whole).unsqueeze(last), 1.0).prod(axis).movedim(last - 1, axis);
-    let widths: Vec<(isize, isize)> = (0..x.rank()).map(|i| (0, (x.shape()[i] - factors.shape()[i]) as isize)).collect();
-    x * factors.pad(&widths, 1.0)
+/// PyTorch's function has the ids first, OpInfo's samples the table.
+fn table_and_ids(a: &Args) -> R<(Tensor, Tensor)> {
+    let (x, y) = (a.tensor(0, "input")?, a.tensor(1, "idx|weight")?);
+    Ok(if x.dtype().is_float() { (x, y) } else { (y, x) })
 }
 
 /// The table with PyTorch's options applied: rows renormalised in place, rows without a gradient, gradients divided by frequency.
-fn weight_for(a: &Args) -> R<Tensor> {
-    let (mut w, ids) = (a.tensor(0, "weight")?, a.tensor(1, "idx")?);
+fn weight_for(mut w: Tensor, ids: &Tensor, [padding, max_norm, norm_type, by_freq]: [Option<&Arg>; 4]) -> R<Tensor> {
     let rows = w.shape()[0];
     let uses = || -> Tensor { ids.reshape([-1]).one_hot(rows).sum(0).cast(DType::F32).unsqueeze(-1) };
-    let p = a.float_or(usize::MAX, "norm_type", 2.0)?;
-    if let Some(max) = a.float_opt(usize::MAX, "max_norm")? {
+    let number = |a: Option<&Arg>| match a {
+        Some(Arg::Int(i)) => Ok(Some(*i as f64)),
+        Some(Arg::Float(f)) => Ok(Some(*f)),
+        None => Ok(None),
+        Some(a) => Err(format!("{a:?} is no number")),
+    };
+    if let Some(max) = number(max_norm)? {
         // Only rows that are used are touched, and the gradient does not see it.
-        let norm = w.detach().norm_keepdim(p, 1);
+        let norm = w.detach().norm_keepdim(number(norm_type)?.unwrap_or(2.0), 1);
         let large = norm.gt(max).logical_and(&uses().gt(0));
         let scaled = w.detach() * (max / 1.0) / (norm + 1e-7);
         w = Tensor::where_(&large, scaled, w.detach()) + (&w - w.detach());
     }
-    if let Some(row) = a.int_opt(usize::MAX, "padding_idx")? {
-        let row = row.rem_euclid(rows as isize);
-        let frozen = Tensor::arange(rows).eq(row as i64).unsqueeze(-1);
+    if let Some(Arg::Int(row)) = padding {
+        let row = row.rem_euclid(rows as i64);
+        let frozen = Tensor::arange(rows).eq(row).unsqueeze(-1);
         w = Tensor::where_(&frozen, w.detach(), &w);
     }
-    if a.bool_or(usize::MAX, "scale_grad_by_freq", false)? {
+    if matches!(by_freq, Some(Arg::Bool(true))) {
         w = w.detach() + (&w - w.detach()) / uses().clamp_min(1);
     }
     Ok(w)
 }
 
-/// Bags of rows, summed, averaged or their largest; bag borders are structure. Rows of `padding_idx` do not count.
+/// `embedding_bag(input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse, per_sample_weights,
+/// include_last_offset, padding_idx)`
 fn embedding_bag(a: &Args) -> R {
-    a.ignore("sparse");
-    let (w, ids, host) = (weight_for(a)?, a.tensor(1, "idx")?, a.host(1, "idx")?);
-    let padding = a.int_opt(usize::MAX, "padding_idx")?.map(|r| r.rem_euclid(w.shape()[0] as isize) as i64);
-    let count = ids.numel();
-    let starts: Vec<usize> = if ids.rank() == 2 {
-        (0..ids.shape()[0]).map(|r| r * ids.shape()[1]).collect()
-    } else {
-        a.host(2, "offsets")?.into_iter().map(|i| i as usize).collect()
-    };
-    let mut ends: Vec<usize> = starts.iter().skip(1).copied().collect();
-    if a.bool_or(usize::MAX, "include_last_offset", false)? {
-        ends.truncate(starts.len() - 1);
-    } else {
-        ends.push(count);
+    let (w, ids) = table_and_ids(a)?;
+    a.get(7, "sparse");
+    let padding = a.get(10, "padding_idx");
+    let o = [padding, a.get(3, "max_norm"), a.get(4, "norm_type"), a.get(5, "scale_grad_by_freq")];
+    let rows = w.shape()[0] as isize;
+    let w = weight_for(w, &ids, o)?;
+    let mut offsets = a.tensor_opt(2, "offsets")?;
+    if a.bool_or(9, "include_last_offset", false)? {
+        offsets = offsets.map(|t| t.narrow(0, 0, t.numel() - 1));
     }
-    let weights = a.tensor_opt(usize::MAX, "per_sample_weights")?.map(|t| t.reshape([-1]));
-    let (mode, width) = (a.str_or(usize::MAX, "mode", "mean")?, w.shape()[1]);
-    let mut bags = Vec::new();
-    for (&start, &end) in starts.iter().zip(&ends) {
-        let kept: Vec<i64> = (start..end).filter(|&i| padding != Some(host[i])).map(|i| i as i64).collect();
-        if kept.is_empty() {
-            bags.push(Tensor::zeros([width]));
-            continue;
-        }
-        let n = kept.len();
-        let at = Tensor::from_vec(kept, [n]);
-        let mut rows = w.embedding(&ids.reshape([-1]).index_select(0, &at));
-        if let Some(s) = &weights {
-            rows *= s.index_select(0, &at).unsqueeze(-1);
-        }
-        bags.push(match mode {
-            "sum" => rows.sum(0),
-            "mean" => rows.mean(0),
-            "max" => rows.max_with_indices(0).0,
-            m => return Err(format!("mode {m}")),
-        });
+    let mut options = BagOptions::new().mode(match a.str_or(6, "mode", "mean")? {
+        "sum" => BagMode::Sum,
+        "mean" => BagMode::Mean,
+        "max" => BagMode::Max,
+        m => return Err(format!("mode {m}")),
+    });
+    if let Some(p) = a.int_opt(10, "padding_idx")? {
+        options = options.padding(p.rem_euclid(rows) as usize);
     }
-    Ok(vec![if bags.is_empty() { Tensor::zeros([0, width]) } else { Tensor::stack(&bags, 0) }])
+    if let Some(s) = a.tensor_opt(8, "per_sample_weights")? {
+        options = options.weights(&s);
+    }
+    Ok(vec![w.embedding_bag(&ids, offsets.as_ref(), &options)])
 }

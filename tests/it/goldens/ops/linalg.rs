@@ -3,11 +3,11 @@
 use super::{Table, operand};
 use crate::goldens::args::{Args, Either, R};
 use crate::goldens::case::Arg;
-use lazuli::Tensor;
+use lazuli::{Operand, Tensor};
 
 macro_rules! product {
     ($method:ident) => {
-        |a| Ok(vec![a.tensor(0, "input")?.$method(&a.tensor(1, "other")?)])
+        |a| Ok(vec![a.tensor(0, "input")?.$method(&a.tensor(1, "other|tensor")?)])
     };
 }
 
@@ -22,19 +22,11 @@ pub const TABLE: Table = &[
     ("inner", product!(inner)),
     ("outer", |a| Ok(vec![a.tensor(0, "input")?.outer(&a.tensor(1, "vec2")?)])),
     ("kron", product!(kron)),
-    ("addmm", |a| added(a, Tensor::mm, ["mat1", "mat2"])),
-    ("addmv", |a| added(a, Tensor::mv, ["mat", "vec"])),
-    ("addr", |a| added(a, Tensor::outer, ["vec1", "vec2"])),
-    ("addbmm", |a| added(a, |x, y| x.bmm(y).sum(0), ["batch1", "batch2"])),
-    ("baddbmm", |a| {
-        let (x, p, q) = (a.tensor(0, "input")?, a.tensor(1, "batch1")?, a.tensor(2, "batch2")?);
-        let (beta, alpha) = (a.either_or(usize::MAX, "beta", 1.0)?, a.either_or(usize::MAX, "alpha", 1.0)?);
-        if is_zero(&beta) {
-            // PyTorch then does not read the input at all, so that NaN in it is gone.
-            return Ok(vec![operand!(alpha, s => p.bmm(&q) * s)]);
-        }
-        Ok(vec![operand!(beta, b => operand!(alpha, s => x.baddbmm(&p, &q, b, s)))])
-    }),
+    ("addmm", |a| added(a, Tensor::mm, |x, p, q, b, s| x.addmm(p, q, b, s), ["mat1", "mat2"])),
+    ("addmv", |a| added(a, Tensor::mv, |x, p, q, b, s| x.addmv(p, q, b, s), ["mat", "vec"])),
+    ("addr", |a| added(a, Tensor::outer, |x, p, q, b, s| x.addr(p, q, b, s), ["vec1", "vec2"])),
+    ("addbmm", |a| added(a, |x, y| x.bmm(y).sum(0).cast(x.dtype()), |x, p, q, b, s| x.addbmm(p, q, b, s), ["batch1", "batch2"])),
+    ("baddbmm", |a| added(a, Tensor::bmm, |x, p, q, b, s| x.baddbmm(p, q, b, s), ["batch1", "batch2"])),
     ("einsum", |a| {
         // OpInfo's sample is (tensors, equation); the documented call is einsum(equation, *operands).
         let (tensors, equation) = if let Some(Arg::Str(_)) = a.get(0, "equation") {
@@ -68,11 +60,8 @@ pub const TABLE: Table = &[
     }),
     ("nn.functional.bilinear", |a| {
         let (x, y, w) = (a.tensor(0, "input1")?, a.tensor(1, "input2")?, a.tensor(2, "weight")?);
-        let z = Tensor::einsum("...i,oij,...j->...o", &[x, w, y]);
-        Ok(vec![match a.tensor_opt(3, "bias")? {
-            Some(b) => z + b,
-            None => z,
-        }])
+        let b = a.tensor_opt(3, "bias")?;
+        Ok(vec![x.bilinear(&y, &w, b.as_ref())])
     }),
 ];
 
@@ -80,10 +69,28 @@ fn is_zero(e: &Either) -> bool {
     matches!(e, Either::Int(0)) || matches!(e, Either::Float(f) if *f == 0.0)
 }
 
+type Scaled = fn(&Tensor, &Tensor, &Tensor, lazuli::tensor::Rhs, lazuli::tensor::Rhs) -> Tensor;
+
 /// beta * input + alpha * product
-fn added(a: &Args, product: fn(&Tensor, &Tensor) -> Tensor, names: [&str; 2]) -> R {
+fn added(a: &Args, product: fn(&Tensor, &Tensor) -> Tensor, method: Scaled, names: [&str; 2]) -> R {
     let (x, p, q) = (a.tensor(0, "input")?, a.tensor(1, names[0])?, a.tensor(2, names[1])?);
-    let (beta, alpha) = (a.either_or(usize::MAX, "beta", 1.0)?, a.either_or(usize::MAX, "alpha", 1.0)?);
-    let product = operand!(alpha, s => product(&p, &q) * s);
-    Ok(vec![if is_zero(&beta) { product.broadcast_to(product.shape()) } else { operand!(beta, b => x * b) + product }])
+    if a.get(usize::MAX, "beta").is_none() && a.get(usize::MAX, "alpha").is_none() {
+        // Also of truth values, which no number can be multiplied with.
+        return Ok(vec![if x.dtype() == lazuli::DType::Bool { x + product(&p, &q) } else { method(&x, &p, &q, 1.operand(), 1.operand()) }]);
+    }
+    let factor = |name: &str| -> R<Either> {
+        let whole = x.dtype() == lazuli::DType::Bool && a.get(usize::MAX, name).is_none();
+        if whole { Ok(Either::Bool(true)) } else { a.either_or(usize::MAX, name, 1.0) }
+    };
+    let whole = |e: Either| match e {
+        // PyTorch takes factors of integers as integers.
+        Either::Float(f) if !x.dtype().is_float() => Either::Int(f as i64),
+        e => e,
+    };
+    let (beta, alpha) = (whole(factor("beta")?), whole(factor("alpha")?));
+    if is_zero(&beta) {
+        // PyTorch then does not read the input at all, so that NaN in it is gone.
+        return Ok(vec![operand!(alpha, s => product(&p, &q) * s)]);
+    }
+    Ok(vec![operand!(beta, b => operand!(alpha, s => method(&x, &p, &q, b.operand(), s.operand())))])
 }

@@ -1,9 +1,9 @@
 //! Reductions, running ones, sorting.
 
-use super::{Table, axes_of, axis_of};
+use super::{Table, axes_of, axis_of, operand};
 use crate::goldens::args::{Args, R};
 use crate::goldens::case::Arg;
-use lazuli::Tensor;
+use lazuli::{DType, Tensor};
 
 /// `method(axes)` and `method_keepdim(axes)` over `dim`, after a cast to `dtype`.
 macro_rules! reduction {
@@ -24,17 +24,11 @@ pub const TABLE: Table = &[
     ("prod", reduction!(prod, prod_keepdim)),
     ("any", reduction!(any, any_keepdim)),
     ("all", reduction!(all, all_keepdim)),
-    ("amax", reduction!(max, max_keepdim)),
-    ("amin", reduction!(min, min_keepdim)),
+    ("amax", reduction!(amax, amax_keepdim)),
+    ("amin", reduction!(amin, amin_keepdim)),
     ("logsumexp", reduction!(logsumexp, logsumexp_keepdim)),
     ("count_nonzero", reduction!(count_nonzero, count_nonzero_keepdim)),
-    ("nanmean", |a| {
-        let x = a.tensor(0, "input")?;
-        let axes = axes_of(&x, a.ints_opt(1, "dim")?)?;
-        let (sum, n) = (x.nansum_keepdim(&axes[..]), x.isnan().logical_not().count_nonzero_keepdim(&axes[..]));
-        let mean = sum / n.cast(x.dtype());
-        Ok(vec![if a.bool_or(2, "keepdim", false)? { mean } else { mean.squeeze_axis(axes) }])
-    }),
+    ("nanmean", reduction!(nanmean, nanmean_keepdim)),
     ("aminmax", |a| {
         let x = a.tensor(0, "input")?;
         let axes = axes_of(&x, a.ints_opt(1, "dim")?)?;
@@ -54,20 +48,9 @@ pub const TABLE: Table = &[
     ("argmin", |a| arg(a, Tensor::argmin_all, Tensor::argmin, Tensor::argmin_keepdim)),
     ("median", |a| {
         let x = a.tensor(0, "input")?;
-        let keepdim = a.bool_or(2, "keepdim", false)?;
-        // The lower of the two in the middle.
-        let of = |x: &Tensor, d: isize| {
-            let (v, i) = x.sort(d);
-            let k = x.shape().get(axis_of(x, d).unwrap_or(0)).map_or(0, |n| n.saturating_sub(1) / 2) as isize;
-            (v.narrow(d, k, 1), i.narrow(d, k, 1))
-        };
         match a.int_opt(1, "dim")? {
-            None => Ok(vec![of(&x.reshape([-1]), 0).0.squeeze()]),
-            Some(_) if x.rank() == 0 => Ok(vec![x.clone(), Tensor::full([], 0)]),
-            Some(d) => {
-                let (v, i) = of(&x, d);
-                Ok(if keepdim { vec![v, i] } else { vec![v.squeeze_axis(d), i.squeeze_axis(d)] })
-            }
+            None => Ok(vec![x.ravel().median(0).0]),
+            Some(d) => picked(a, &x, d, 2, x.median(d)),
         }
     }),
     ("linalg.vector_norm", |a| {
@@ -77,31 +60,11 @@ pub const TABLE: Table = &[
         let axes = axes_of(&x, a.ints_opt(2, "dim")?)?;
         Ok(vec![if a.bool_or(3, "keepdim", false)? { x.norm_keepdim(ord, axes) } else { x.norm(ord, axes) }])
     }),
-    ("norm", |a| {
-        let x = a.tensor(0, "input")?;
-        let x = a.cast(x, usize::MAX, "dtype")?;
-        if let Some(Arg::Str(s)) = a.get(1, "p")
-            && s != "fro"
-            && s != "inf"
-            && s != "-inf"
-        {
-            return Err(format!("norm {s}"));
-        }
-        let ord = match a.get(1, "p") {
-            Some(Arg::Str(s)) if s == "fro" => 2.0,
-            _ => a.float_or(1, "p", 2.0)?,
-        };
-        let axes = axes_of(&x, a.ints_opt(2, "dim")?)?;
-        Ok(vec![if a.bool_or(3, "keepdim", false)? { x.norm_keepdim(ord, axes) } else { x.norm(ord, axes) }])
-    }),
-    ("cumsum", |a| {
-        let x = a.tensor(0, "input")?;
-        Ok(vec![a.cast(x, usize::MAX, "dtype")?.cumsum(a.int(1, "dim")?)])
-    }),
-    ("cumprod", |a| {
-        let x = a.tensor(0, "input")?;
-        Ok(vec![a.cast(x, usize::MAX, "dtype")?.cumprod(a.int(1, "dim")?)])
-    }),
+    ("norm", |a| norm(a, ["p", "dim", "keepdim"])),
+    ("linalg.norm", |a| norm(a, ["ord", "dim", "keepdim"])),
+    ("cumsum", |a| running(a, Tensor::cumsum)),
+    ("cumprod", |a| running(a, Tensor::cumprod)),
+    ("logcumsumexp", |a| running(a, Tensor::logcumsumexp)),
     ("cummax", |a| {
         let (v, i) = a.tensor(0, "input")?.cummax(a.int(1, "dim")?);
         Ok(vec![v, i])
@@ -112,7 +75,7 @@ pub const TABLE: Table = &[
     }),
     ("softmax", |a| softmax(a, Tensor::softmax)),
     ("log_softmax", |a| softmax(a, Tensor::log_softmax)),
-    ("nn.functional.softmin", |a| softmax(a, Tensor::softmin)),
+    ("nn.functional.softmin", softmin),
     ("sort", |a| {
         let (x, axis) = (a.tensor(0, "input")?, a.int_or(1, "dim", -1)?);
         a.ignore("stable");
@@ -124,6 +87,22 @@ pub const TABLE: Table = &[
         a.ignore("stable");
         Ok(vec![x.argsort(axis, a.bool_or(2, "descending", false)?)])
     }),
+    ("searchsorted", |a| {
+        let (sorted, values) = (a.tensor(0, "sorted_sequence")?, a.either(1, "input")?);
+        let sorted = match a.tensor_opt(usize::MAX, "sorter")? {
+            Some(order) => sorted.take_along_dim(&order, -1),
+            None => sorted,
+        };
+        let right = a.bool_or(usize::MAX, "right", false)? || a.str_or(usize::MAX, "side", "left")? == "right";
+        let d = if a.bool_or(usize::MAX, "out_int32", false)? { DType::I32 } else { DType::I64 };
+        Ok(vec![operand!(values, v => sorted.searchsorted(&super::tensor_of(v), right)).cast(d)])
+    }),
+    ("bucketize", |a| {
+        let (values, sorted) = (a.either(0, "input")?, a.tensor(1, "boundaries")?);
+        let right = a.bool_or(usize::MAX, "right", false)?;
+        let d = if a.bool_or(usize::MAX, "out_int32", false)? { DType::I32 } else { DType::I64 };
+        Ok(vec![operand!(values, v => super::tensor_of(v).bucketize(&sorted, right)).cast(d)])
+    }),
     ("msort", |a| Ok(vec![a.tensor(0, "input")?.sort(0).0])),
     ("topk", |a| {
         let (x, k, axis) = (a.tensor(0, "input")?, a.int(1, "k")? as usize, a.int_or(2, "dim", -1)?);
@@ -133,11 +112,8 @@ pub const TABLE: Table = &[
         Ok(vec![v, i])
     }),
     ("kthvalue", |a| {
-        let (x, k, axis) = (a.tensor(0, "input")?, a.int(1, "k")?, a.int_or(2, "dim", -1)?);
-        let keepdim = a.bool_or(3, "keepdim", false)?;
-        let (v, i) = x.sort(axis);
-        let at = |t: Tensor| if keepdim { t.narrow(axis, k - 1, 1) } else { t.select(axis, k - 1) };
-        Ok(vec![at(v), at(i)])
+        let (x, k, axis) = (a.tensor(0, "input")?, a.int(1, "k")? as usize, a.int_or(2, "dim", -1)?);
+        picked(a, &x, axis, 3, x.kthvalue(k, axis))
     }),
 ];
 
@@ -174,6 +150,53 @@ fn deviation(a: &Args) -> R<(Tensor, Tensor)> {
     Ok((m, if a.bool_or(3, "keepdim", false)? { x.std_keepdim(axes, correction) } else { x.std(axes, correction) }))
 }
 
+/// Values and indices, the axis kept if asked.
+fn picked(a: &Args, x: &Tensor, axis: isize, keepdim_at: usize, (v, i): (Tensor, Tensor)) -> R {
+    let keep = a.bool_or(keepdim_at, "keepdim", false)? && x.rank() > 0;
+    let axis = axis_of(x, axis)?;
+    Ok(if keep { vec![v.unsqueeze(axis), i.unsqueeze(axis)] } else { vec![v, i] })
+}
+
+/// A running reduction, of and in the dtype the call names.
+fn running(a: &Args, f: fn(&Tensor, isize) -> Tensor) -> R {
+    let x = a.tensor(0, "input")?;
+    let y = f(&a.cast(x, usize::MAX, "dtype")?, a.int(1, "dim")?);
+    Ok(vec![a.cast(y, usize::MAX, "dtype")?])
+}
+
+/// `norm` and `linalg.norm`: of vectors, and those of matrices that need no singular values.
+fn norm(a: &Args, [ord, dim, keepdim]: [&str; 3]) -> R {
+    let x = a.tensor(0, "input|A")?;
+    let x = a.cast(x, usize::MAX, "dtype")?;
+    let dims = a.ints_opt(2, dim)?.filter(|d| !d.is_empty());
+    let keep = a.bool_or(3, keepdim, false)?;
+    let vector = |p: f64, axes: Vec<usize>| if keep { x.norm_keepdim(p, axes) } else { x.norm(p, axes) };
+    let given = a.get(1, ord);
+    let fro = matches!(given, Some(Arg::Str(s)) if s == "fro");
+    if let Some(Arg::Str(s)) = given
+        && s == "nuc"
+    {
+        return Err("norm nuc".into());
+    }
+    let axes = axes_of(&x, dims.clone())?;
+    if fro || given.is_none() {
+        return Ok(vec![vector(2.0, axes)]);
+    }
+    let p = a.float_or(1, ord, 2.0)?;
+    if ord == "p" || axes.len() != 2 {
+        return Ok(vec![vector(p, axes)]);
+    }
+    // A matrix norm: the largest or smallest sum of magnitudes of rows (infinity) or columns (1).
+    let order: Vec<usize> = dims.map_or(Ok(axes), |d| d.iter().map(|&i| axis_of(&x, i)).collect())?;
+    let over = if p.abs() == 1.0 { order[0] } else { order[1] };
+    if p.abs() != 1.0 && p.abs() != f64::INFINITY {
+        return Err(format!("a matrix norm of order {p} needs singular values"));
+    }
+    let sums = x.abs().sum_keepdim(over);
+    let y = if p > 0.0 { sums.amax_keepdim(order) } else { sums.amin_keepdim(order) };
+    Ok(vec![if keep { y } else { y.squeeze_axis(a.ints_opt(2, dim)?.unwrap_or(vec![0, 1])) }])
+}
+
 type WithIndices = fn(&Tensor, isize) -> (Tensor, Tensor);
 
 /// `max(input)`, `max(input, other)` or `max(input, dim, keepdim)`.
@@ -207,7 +230,17 @@ fn arg(a: &Args, of_all: fn(&Tensor) -> Tensor, along: Along, kept: Along) -> R 
 
 fn softmax(a: &Args, f: Along) -> R {
     let x = a.tensor(0, "input")?;
-    a.ignore("_stacklevel");
-    let x = a.cast(x, usize::MAX, "dtype")?;
+    let x = a.cast(x, 2, "dtype")?;
     Ok(vec![f(&x, a.int(1, "dim")?)])
+}
+
+/// As PyTorch: negated in the input's dtype, then cast.
+fn softmin(a: &Args) -> R {
+    let x = a.tensor(0, "input")?;
+    a.get(2, "_stacklevel");
+    let (dtype, dim) = (a.dtype(3, "dtype")?, a.int(1, "dim")?);
+    Ok(vec![match dtype {
+        Some(d) => x.neg().cast(d).softmax(dim),
+        None => x.softmin(dim),
+    }])
 }
