@@ -2,6 +2,7 @@
 
 mod batching;
 mod control;
+mod control_random;
 mod derivatives;
 mod errors;
 mod jit;
