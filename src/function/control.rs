@@ -9,7 +9,7 @@ use super::region::{self, Body};
 use super::tree::{self, Tree};
 use crate::base::error::{Error, bail, err, slip};
 use crate::base::{DType, DeviceId, Result, Scalar, Shape, Site};
-use crate::tensor::{Tensor, default_draws, record, reserve_default};
+use crate::tensor::{Tensor, default_draws, draws, record, reserve_default};
 use crate::trace::graph::{Input, Inputs};
 use crate::trace::{LoopSpec, Region, RegionKind, Trace, Trip, ValueId};
 use std::ops::Range;
@@ -85,7 +85,9 @@ pub fn cond<T: Tree, R: Tree>(predicate: &Tensor, yes: impl Fn(&T) -> R, no: imp
     let args = tree::leaves(x);
     let inputs = stand_ins(&args);
     let on = |f: &dyn Fn(&T) -> R| record::in_transform(|| f(&x.map(&mut Next(inputs.iter().cloned()))));
+    let before = draws::count();
     let (a, b) = (on(&yes), on(&no));
+    let drew = draws::count() > before;
     let (outs, others) = (tree::leaves(&a), tree::leaves(&b));
     if let Some(e) = poison_of(std::slice::from_ref(predicate)).or_else(|| poison_of(&args)) {
         return failed(&a, e, site);
@@ -125,7 +127,7 @@ pub fn cond<T: Tree, R: Tree>(predicate: &Tensor, yes: impl Fn(&T) -> R, no: imp
     };
     let (yes, no) = (wider(&body.trace, 0, k), wider(&other.trace, k, k + l));
     operands.extend(body.captured.into_iter().chain(other.captured));
-    let results = region::record(Region { kind: RegionKind::Cond(Arc::new(no)), body: Arc::new(yes) }, operands);
+    let results = region::record(Region { kind: RegionKind::Cond(Arc::new(no)), body: Arc::new(yes) }, operands, drew);
     a.map(&mut Next(results.into_iter()))
 }
 
@@ -245,7 +247,7 @@ impl<S: Tree, Y: Tree> Recording<'_, S, Y> {
         operands.extend(carried.iter().map(|t| Input::Node(t.0.clone())));
         operands.extend(counter);
         operands.extend(xs.iter().map(|t| Input::Node(t.0.clone())));
-        let mut results = region::record(Region { kind: RegionKind::Loop(Arc::new(spec)), body: Arc::new(t) }, operands);
+        let mut results = region::record(Region { kind: RegionKind::Loop(Arc::new(spec)), body: Arc::new(t) }, operands, d > 0);
         let rest = results.split_off(s);
         log::trace!("{} recorded: {s} values carried", self.what);
         Ok((self.next.map(&mut Next(results.into_iter())), self.yields.map(&mut Next(rest.into_iter().skip(d)))))

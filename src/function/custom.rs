@@ -5,7 +5,7 @@ use super::region::{self, Body};
 use super::tree::{self, Tree, TreeMapper};
 use crate::base::error::{bail, err};
 use crate::base::{Result, Scalar};
-use crate::tensor::{Tensor, record};
+use crate::tensor::{Tensor, draws, record};
 use crate::trace::graph::{Input, Inputs};
 use crate::trace::{Region, RegionKind, Trace, ValueId};
 use std::ops::Deref;
@@ -125,6 +125,7 @@ pub(super) struct Call<'a, O> {
 pub(super) fn as_region<T: Tree, O: Tree>(x: &T, f: &impl Fn(&T) -> O, make: impl FnOnce(Call<'_, O>) -> Result<(Region, Inputs)>) -> O {
     let args = tree::leaves(x);
     let inputs = placeholders(&args);
+    let before = draws::count();
     let (y, names) = named(|| record::in_transform(|| f(&filled(x, &inputs))));
     let outs = tree::leaves(&y);
     if let Some(p) = poisoned(&args).or_else(|| poisoned(&outs)) {
@@ -139,7 +140,7 @@ pub(super) fn as_region<T: Tree, O: Tree>(x: &T, f: &impl Fn(&T) -> O, make: imp
     match closed {
         Ok((region, captured)) => {
             operands.extend(captured);
-            y.map(&mut Next(region::record(region, operands).into_iter()))
+            y.map(&mut Next(region::record(region, operands, draws::count() > before).into_iter()))
         }
         Err(e) => y.map(&mut Next(std::iter::repeat(Tensor::poisoned(e)))),
     }

@@ -108,29 +108,16 @@ pub(crate) fn close_with(placeholders: &[Tensor], outputs: &[Tensor], inner: &[T
 
 /// Records a region on `inputs` and returns its results.
 ///
-/// A region that draws, inside of a function recorded for many examples, also gets a draw that it does not read: so it is each example's own,
-/// like what it draws.
+/// A region inside of which random numbers were drawn (`drew`), in a function recorded for many examples, also gets a draw that it does not
+/// read: so it is each example's own, like what it draws.
 #[track_caller]
-pub(crate) fn record(region: Region, inputs: Inputs) -> Vec<Tensor> {
+pub(crate) fn record(region: Region, inputs: Inputs, drew: bool) -> Vec<Tensor> {
     let custom = matches!(region.kind, RegionKind::CustomJvp(_) | RegionKind::CustomVjp(_));
-    let (region, inputs) =
-        if !custom && draws::examples() > 1 && draws_bits(&region) { with_token(region, inputs) } else { (region, inputs) };
+    let (region, inputs) = if !custom && drew && draws::examples() > 1 { with_token(region, inputs) } else { (region, inputs) };
     let types: Vec<_> = (0..region.results()).map(|k| region.result(k)).collect();
     let Some((d, s)) = types.first().cloned() else { return Vec::new() };
     let r = Tensor::record_inputs(Op::Region(Arc::new(region)), inputs, d, s);
     types.into_iter().enumerate().map(|(k, (d, s))| Tensor::record_typed(Op::Output(k as u32), &[&r], d, s)).collect()
-}
-
-/// Whether random bits are drawn inside of a region.
-fn draws_bits(r: &Region) -> bool {
-    let draws = |t: &Trace| {
-        t.insts.iter().any(|i| match &i.op {
-            Op::Random => true,
-            Op::Region(r) => draws_bits(r),
-            _ => false,
-        })
-    };
-    draws(&r.body) || r.other().is_some_and(|t| draws(t))
 }
 
 /// A region with one more operand, a draw that it does not read.

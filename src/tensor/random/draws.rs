@@ -12,6 +12,7 @@ struct Scope {
 }
 
 thread_local! {
+    static COUNT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
     /// Those this thread is inside of, innermost last.
     static SCOPES: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
 }
@@ -21,8 +22,14 @@ pub(crate) fn examples() -> u64 {
     SCOPES.with_borrow(|s| s.last().map_or(1, |s| s.examples))
 }
 
+/// How many draws this thread has recorded.
+pub(crate) fn count() -> u64 {
+    COUNT.get()
+}
+
 /// Notes bits as drawn by the function that is being recorded, if any.
 pub(crate) fn note(bits: &Tensor) {
+    COUNT.set(COUNT.get() + 1);
     SCOPES.with_borrow_mut(|s| {
         if let Some(s) = s.last_mut() {
             s.drawn.push(bits.clone());

@@ -24,9 +24,9 @@ fn any(t: &mut Trace, mask: ValueId) -> ValueId {
 
 impl Batch<'_> {
     /// A cond, one of whose operands is batched; `body` is its batched first branch.
-    pub(super) fn cond(&mut self, operands: &[Lifted], body: Lifting, other: &Trace) -> Result<ValueId> {
+    pub(super) fn cond(&mut self, operands: &[Lifted], body: Lifting, other: &Trace, draws: bool) -> Result<ValueId> {
         let ins: Vec<bool> = operands.iter().map(|o| o.batched).collect();
-        let other = Lifting::new(other, self.size, &ins)?;
+        let other = Lifting::new(other, self.size, &ins, draws)?;
         let args: Vec<ValueId> = operands.iter().map(|o| o.value).collect();
         if !ins[0] {
             let outs = or(&body.batched(), &other.batched());
@@ -53,13 +53,13 @@ impl Batch<'_> {
     }
 
     /// A loop, one of whose operands is batched.
-    pub(super) fn repeated(&mut self, operands: &[Lifted], r: &Region, l: &LoopSpec) -> Result<ValueId> {
+    pub(super) fn repeated(&mut self, operands: &[Lifted], r: &Region, l: &LoopSpec, draws: bool) -> Result<ValueId> {
         let (size, own) = (self.size, l.consts + l.carry);
         let mut ins: Vec<bool> = operands.iter().map(|o| o.batched).collect();
         // Where each example has its own end, all that is carried is its own; and so on through the loop.
         let (body, go, apart) = loop {
             let go = match &l.trip {
-                Trip::While(go) => Some(Lifting::new(go, size, &[&ins[..own], &[false]].concat())?),
+                Trip::While(go) => Some(Lifting::new(go, size, &[&ins[..own], &[false]].concat(), draws)?),
                 _ => None,
             };
             let apart = go.as_ref().is_some_and(|g| g.outputs[0].batched) || (l.trip == Trip::Count && ins[0]);
@@ -70,7 +70,7 @@ impl Batch<'_> {
             // A reversed row of each example is an iteration of its own number.
             let mut flags = ins.clone();
             flags.push(apart && l.reverse);
-            let body = Lifting::new(&r.body, size, &flags)?;
+            let body = Lifting::new(&r.body, size, &flags, draws)?;
             let new: Vec<usize> = (0..l.carry).filter(|&k| body.outputs[k].batched && !ins[l.consts + k]).collect();
             if new.is_empty() {
                 break (body, go, apart);

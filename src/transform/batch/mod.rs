@@ -38,7 +38,7 @@ pub struct Lifted {
 /// Appends to `t` what the values `of` are for `size` examples at once, given `(value, batched value)` pairs.
 ///
 /// `draws` are `Random` instructions that draw for every example anew: their bits are those of one draw of `size` times the shape, which
-/// the caller's counters must have room for. Any other `Random` gives all examples that share its key and offset the same bits.
+/// the caller's counters must have room for; so are all draws inside of a region that has one of these as an operand. Any other `Random` gives all examples that share its key and offset the same bits.
 ///
 /// # Errors
 /// `Shape` or `DType` if a batched value has not its value's type behind an axis of `size`, or a value has too many axes.
@@ -61,20 +61,19 @@ pub fn vmap(t: &mut Trace, size: usize, batched: &[(ValueId, ValueId)], draws: &
 /// [`vmap`] of seeds known to fit.
 fn lift(t: &mut Trace, size: usize, batched: &[(ValueId, ValueId)], draws: &[ValueId], of: &[ValueId]) -> Result<Vec<Lifted>> {
     let end = t.insts.len();
-    let mut b = Batch { t, size, map: vec![None; end], regions: HashMap::new() };
+    let mut b = Batch { t, size, map: vec![None; end], regions: HashMap::new(), drawn: vec![false; end] };
     for &(v, value) in batched {
         b.map[v.index()] = Some(Lifted { value, batched: true });
     }
     let needed = b.needed(of);
-    let mut drawn = vec![false; end];
-    draws.iter().for_each(|d| drawn[d.index()] = true);
+    draws.iter().for_each(|d| b.drawn[d.index()] = true);
     for i in 0..end {
         let args = &b.t.insts[i].args;
-        if !needed[i] || b.map[i].is_some() || (!drawn[i] && args.iter().all(|a| b.map[a.index()].is_none())) {
+        if !needed[i] || b.map[i].is_some() || (!b.drawn[i] && args.iter().all(|a| b.map[a.index()].is_none())) {
             continue;
         }
         let (inst, mark) = (b.t.insts[i].clone(), b.t.insts.len());
-        let new = b.instruction(&inst, drawn[i]).map_err(|e| match inst.site {
+        let new = b.instruction(&inst, b.drawn[i]).map_err(|e| match inst.site {
             Some(s) => e.at(s),
             None => e,
         })?;
@@ -112,6 +111,8 @@ struct Batch<'a> {
     size: usize,
     /// What became of each value; `None`: it stays as it is.
     map: Vec<Option<Lifted>>,
+    /// Which values are draws for each example anew.
+    drawn: Vec<bool>,
     /// By what stands for the original region.
     regions: HashMap<ValueId, Batched>,
 }

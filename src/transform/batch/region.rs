@@ -17,8 +17,8 @@ pub(super) struct Lifting {
 }
 
 impl Lifting {
-    /// Batches a body over the inputs for which `batched` holds.
-    pub(super) fn new(body: &Trace, size: usize, batched: &[bool]) -> Result<Lifting> {
+    /// Batches a body over the inputs for which `batched` holds. `draws`: what it draws, it draws for each example anew.
+    pub(super) fn new(body: &Trace, size: usize, batched: &[bool], draws: bool) -> Result<Lifting> {
         debug_assert_eq!(body.inputs.len(), batched.len());
         let mut t = body.clone();
         let mut seeds = Vec::new();
@@ -35,8 +35,7 @@ impl Lifting {
                 new
             })
             .collect();
-        // What a batched region draws, it draws for each example.
-        let draws: Vec<ValueId> = body.values().filter(|&v| body[v].op == Op::Random).collect();
+        let draws: Vec<ValueId> = body.values().filter(|&v| draws && body[v].op == Op::Random).collect();
         let outputs = lift(&mut t, size, &seeds, &draws, &body.outputs)?;
         Ok(Lifting { t, inputs, outputs, size })
     }
@@ -92,17 +91,18 @@ impl Batch<'_> {
         }
         let operands: Vec<Lifted> = inst.args.iter().map(|&a| self.of(a)).collect();
         let ins: Vec<bool> = operands.iter().map(|o| o.batched).collect();
+        let draws = inst.args.iter().any(|a| self.drawn[a.index()]);
         if let RegionKind::Loop(l) = &r.kind {
-            return self.repeated(&operands, r, l);
+            return self.repeated(&operands, r, l, draws);
         }
-        let body = Lifting::new(&r.body, size, &ins)?;
+        let body = Lifting::new(&r.body, size, &ins, draws)?;
         let (kind, outs) = match &r.kind {
-            RegionKind::Cond(other) => return self.cond(&operands, body, other),
+            RegionKind::Cond(other) => return self.cond(&operands, body, other, draws),
             RegionKind::Loop(_) => unreachable!("done above"),
             &RegionKind::Checkpoint(saved) => (RegionKind::Checkpoint(saved), body.batched()),
             RegionKind::CustomJvp(rule) => {
                 // The tangent of an output has the output's type, and so the batch axis if either has it.
-                let rule = Lifting::new(rule, size, &[&ins[..], &ins].concat())?;
+                let rule = Lifting::new(rule, size, &[&ins[..], &ins].concat(), draws)?;
                 let outs = or(&body.batched(), &rule.batched());
                 (RegionKind::CustomJvp(rule.close(&outs)), outs)
             }
@@ -110,7 +110,7 @@ impl Batch<'_> {
                 // Every output has a batch axis: the cotangent of one that had none would be that of all examples together, which the rule
                 // would count once for each of them.
                 let outs = vec![true; body.outputs.len()];
-                let rule = Lifting::new(rule, size, &[&ins[..], &outs, &outs].concat())?;
+                let rule = Lifting::new(rule, size, &[&ins[..], &outs, &outs].concat(), draws)?;
                 (RegionKind::CustomVjp(rule.close_cotangents(&ins)), outs)
             }
         };
