@@ -5,7 +5,7 @@ use super::{Case, Produced, Rate, Step};
 use crate::base::Result;
 use crate::base::error::bail;
 use crate::optim::Adam;
-use crate::{Tensor, jit, value_and_grad};
+use crate::{Tensor, fori_loop, jit, value_and_grad};
 
 /// Steps of `sgd_regress`.
 const STEPS: usize = 10_000;
@@ -22,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("lenet_step_jit", "as lenet_step, the step by jit", 145e6, 0.0, || train_jit(lenet_parts())),
         Case::new("sgd_regress", regress_what, 0.0, 0.0, || regress(false)).rate(steps),
         Case::new("sgd_regress_jit", "as sgd_regress, the step by jit", 0.0, 0.0, || regress(true)).rate(steps),
+        Case::new("sgd_regress_scan", "as sgd_regress, all steps one loop in the trace", 0.0, 0.0, regress_loop).rate(steps),
     ]
 }
 
@@ -87,19 +88,36 @@ fn lenet(p: &[Tensor], x: &Tensor) -> Tensor {
 /// Weights and bias.
 type At = (Tensor, Tensor);
 
-fn regress(recorded: bool) -> Result<Step> {
+fn batches() -> Vec<(Tensor, Tensor)> {
     let truth = normal(100, 1, 1.0);
-    let batches: Vec<(Tensor, Tensor)> = (0..64)
-        .map(|i| {
-            let (x, noise) = (normal(32 * 100, 100 + i, 1.0), normal(32, 200 + i, 0.1));
-            let y = x.chunks(100).zip(noise).map(|(row, e)| row.iter().zip(&truth).map(|(a, b)| a * b).sum::<f32>() + 0.5 + e).collect();
-            (Tensor::from_vec(x, [32, 100]), Tensor::from_vec(y, [32]))
-        })
-        .collect();
-    let descend = |(at, x, y): (At, Tensor, Tensor)| -> At {
-        let (_, (gw, gb)) = value_and_grad(|(w, b): &At| (x.matmul(w) + b - &y).square().mean(..), &at);
-        (&at.0 - gw * 0.01, &at.1 - gb * 0.01)
+    let batch = |i: u64| {
+        let (x, noise) = (normal(32 * 100, 100 + i, 1.0), normal(32, 200 + i, 0.1));
+        let y = x.chunks(100).zip(noise).map(|(row, e)| row.iter().zip(&truth).map(|(a, b)| a * b).sum::<f32>() + 0.5 + e).collect();
+        (Tensor::from_vec(x, [32, 100]), Tensor::from_vec(y, [32]))
     };
+    (0..64).map(batch).collect()
+}
+
+fn descend((at, x, y): (At, Tensor, Tensor)) -> At {
+    let (_, (gw, gb)) = value_and_grad(|(w, b): &At| (x.matmul(w) + b - &y).square().mean(..), &at);
+    (&at.0 - gw * 0.01, &at.1 - gb * 0.01)
+}
+
+fn regress_loop() -> Result<Step> {
+    let (xs, ys): (Vec<Tensor>, Vec<Tensor>) = batches().into_iter().unzip();
+    let (xs, ys) = (Tensor::stack(&xs, 0), Tensor::stack(&ys, 0));
+    crate::eval(&[&xs, &ys])?;
+    Ok(Box::new(move || {
+        let at = fori_loop(0..STEPS, (Tensor::zeros([100]), Tensor::zeros([])), |i, at: At| {
+            let row = (i % 64).reshape([1]);
+            descend((at, xs.index_select(0, &row).select(0, 0), ys.index_select(0, &row).select(0, 0)))
+        });
+        Ok(Produced::Tensors(vec![at.0]))
+    }))
+}
+
+fn regress(recorded: bool) -> Result<Step> {
+    let batches = batches();
     let step = jit(descend);
     Ok(Box::new(move || {
         let mut at = (Tensor::zeros([100]), Tensor::zeros([]));
