@@ -5,7 +5,7 @@
 //! This folder composes ops; meaning lives in `trace`, speed in `fuse` and the backends.
 
 mod activation;
-mod compose;
+pub(crate) mod compose;
 mod conv;
 mod create;
 mod device;
