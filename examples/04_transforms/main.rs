@@ -81,10 +81,15 @@ fn main() -> Result<()> {
     let seen = &truth + truth.randn_like() * NOISE;
     lazuli::eval(&[&seen])?;
 
-    // Positive whatever the step: the logarithms of the masses are moved.
-    let misfit = |log_masses: &Tensor| (all_orbits(&log_masses.exp()) - &seen).square().mean(..);
-    let step = jit(|(mut log_masses, mut adam): (Tensor, Adam)| {
-        let (loss, slope) = value_and_grad(misfit, &log_masses);
+    // Positive whatever the step: the logarithms of the masses are moved. At first only the beginning of the orbits counts: what comes late
+    // is so far off at first that its slope leads nowhere.
+    let times = Tensor::arange(STEPS).reshape([1, STEPS, 1, 1]);
+    let misfit = |log_masses: &Tensor, horizon: &Tensor| {
+        let weights = ((horizon - &times) / 15.0).sigmoid();
+        ((all_orbits(&log_masses.exp()) - &seen).square() * &weights).mean(..) / weights.mean(..)
+    };
+    let step = jit(|(mut log_masses, mut adam, horizon): (Tensor, Adam, Tensor)| {
+        let (loss, slope) = value_and_grad(|m: &Tensor| misfit(m, &horizon), &log_masses);
         adam.step(&mut log_masses, &slope)?;
         Ok((log_masses, adam, loss))
     });
@@ -98,7 +103,8 @@ fn main() -> Result<()> {
     for i in 0..ITERATIONS {
         let loss;
         adam.set_lr(0.05 * (1.0 - i as f64 / ITERATIONS as f64));
-        (log_masses, adam, loss) = step((log_masses, adam))?;
+        let horizon = Tensor::full([], STEPS as f32 * (0.1 + 1.5 * i as f32 / ITERATIONS as f32));
+        (log_masses, adam, loss) = step((log_masses, adam, horizon))?;
         let now = log_masses.exp().to_vec::<f32>()?;
         if i % 25 == 0 || i + 1 == ITERATIONS {
             println!("{i:>9} {:>12.6}   {:.4}  {:.4}  {:.4}", loss.item::<f32>()?, now[0], now[1], now[2]);

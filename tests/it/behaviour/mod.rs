@@ -2,9 +2,12 @@
 
 mod batching;
 mod control;
+mod decompositions;
 mod derivatives;
 mod errors;
+mod fft;
 mod jit;
+mod named;
 mod numbers;
 mod precision;
 mod recording;
