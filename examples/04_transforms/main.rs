@@ -17,9 +17,9 @@ const BODIES: usize = 3;
 /// What is to be found out.
 const TRUE_MASSES: [f32; BODIES] = [3.0, 0.9, 0.35];
 const TIME_STEP: f32 = 0.01;
-const STEPS: usize = 420;
+const STEPS: usize = 300;
 const NOISE: f32 = 0.02;
-const ITERATIONS: usize = 250;
+const ITERATIONS: usize = 150;
 
 /// Positions and velocities of all bodies, `[bodies, 2]` each.
 type State = (Tensor, Tensor);
@@ -27,8 +27,8 @@ type State = (Tensor, Tensor);
 /// Newton's law, with G = 1: what each body feels of all the others.
 fn acceleration(masses: &Tensor, x: &Tensor) -> Tensor {
     let apart = x.unsqueeze(0) - x.unsqueeze(1);
-    // A little softened, so that a body does not pull itself.
-    let distance2 = apart.square().sum_keepdim(-1) + 1e-3;
+    // Softened, as simulations of stars do: a body does not pull itself, and near misses are gentle.
+    let distance2 = apart.square().sum_keepdim(-1) + 0.05;
     (apart * masses.reshape([1, BODIES, 1]) / (&distance2 * distance2.sqrt())).sum(1)
 }
 
@@ -54,7 +54,7 @@ fn starts() -> State {
         v.extend([0.0; 2]);
         for body in 1..BODIES {
             let angle = night as f32 * 1.7 + body as f32 * (2.0 + 0.4 * night as f32);
-            let radius = [0.0, 1.0, 2.0][body];
+            let radius = [0.0, 1.0, 1.8][body];
             let speed = (3.4f32 / radius).sqrt() * (0.86 + 0.06 * night as f32);
             x.extend([radius * angle.cos(), radius * angle.sin()]);
             v.extend([-speed * angle.sin(), speed * angle.cos()]);
@@ -103,16 +103,19 @@ fn main() -> Result<()> {
     for i in 0..ITERATIONS {
         let loss;
         adam.set_lr(0.05 * (1.0 - i as f64 / ITERATIONS as f64));
-        let horizon = Tensor::full([], STEPS as f32 * (0.1 + 1.5 * i as f32 / ITERATIONS as f32));
+        let horizon = Tensor::full([], STEPS as f32 * (0.3 + 1.2 * i as f32 / ITERATIONS as f32));
         (log_masses, adam, loss) = step((log_masses, adam, horizon))?;
         let now = log_masses.exp().to_vec::<f32>()?;
-        if i % 25 == 0 || i + 1 == ITERATIONS {
+        if i % 15 == 0 || i + 1 == ITERATIONS {
             println!("{i:>9} {:>12.6}   {:.4}  {:.4}  {:.4}", loss.item::<f32>()?, now[0], now[1], now[2]);
         }
         history.push(now);
     }
     let seconds = clock.elapsed().as_secs_f64();
-    println!("\n{ITERATIONS} gradients through {STEPS} steps in {seconds:.1} s: the step was recorded {} times, then replayed", step.records());
+    println!(
+        "\n{ITERATIONS} gradients through {STEPS} steps in {seconds:.1} s: the step was recorded {} times, then replayed",
+        step.records()
+    );
 
     let found = log_masses.exp();
     let got = found.to_vec::<f32>()?;

@@ -50,10 +50,7 @@ struct Panel {
 
 impl Panel {
     fn at(&self, [x, y]: [f32; 2]) -> [f32; 2] {
-        [
-            self.left + (x - self.x.0) / (self.x.1 - self.x.0) * self.width,
-            self.top + (self.y.1 - y) / (self.y.1 - self.y.0) * self.height,
-        ]
+        [self.left + (x - self.x.0) / (self.x.1 - self.x.0) * self.width, self.top + (self.y.1 - y) / (self.y.1 - self.y.0) * self.height]
     }
 }
 
@@ -123,10 +120,7 @@ pub fn write(path: &Path, run: &Run) -> Result<()> {
     let mut canvas = Canvas { width, height, pixels: vec![BACKGROUND; width * height] };
     let reach = run.seen.iter().fold(0f32, |m, x| m.max(x.abs())) * 1.06;
     let track = |data: &[f32], night: usize, body: usize| -> Vec<[f32; 2]> {
-        (0..run.steps)
-            .map(|t| ((night * run.steps + t) * run.bodies + body) * 2)
-            .map(|i| [data[i], data[i + 1]])
-            .collect()
+        (0..run.steps).map(|t| ((night * run.steps + t) * run.bodies + body) * 2).map(|i| [data[i], data[i + 1]]).collect()
     };
     for night in 0..run.nights {
         let place = |n: usize| (GAP + n * (GAP + SIDE)) as f32;

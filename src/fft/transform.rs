@@ -89,9 +89,7 @@ fn forward(re: Tensor, im: Option<Tensor>) -> Complex {
             let y = y.map_parts(|t| t.reshape_shape(&[rows, outer, inner].into()));
             let y = (&y * &turns).map_parts(|t| t.permute_axes(&[0, 2, 1]).reshape_shape(&[rows * inner, outer].into()));
             let y = forward(y.re, Some(y.im));
-            y.map_parts(|t| {
-                t.reshape_shape(&[rows, inner, outer].into()).permute_axes(&[0, 2, 1]).reshape_shape(&[rows, n].into())
-            })
+            y.map_parts(|t| t.reshape_shape(&[rows, inner, outer].into()).permute_axes(&[0, 2, 1]).reshape_shape(&[rows, n].into()))
         }
         Split::Convolution => by_convolution(re, im),
     }
@@ -107,7 +105,9 @@ fn by_table(re: Tensor, im: Option<Tensor>) -> Complex {
     }
     let w = roots(&product_index(n, n), n, re.dtype());
     let table = Tensor::concat_axis(&[w.re, w.im], 1);
-    let part = |t: &Tensor, row: usize, column: usize| t.slice_axis(0, row * rows, (row + 1) * rows, 1).slice_axis(1, column * n, (column + 1) * n, 1);
+    let part = |t: &Tensor, row: usize, column: usize| {
+        t.slice_axis(0, row * rows, (row + 1) * rows, 1).slice_axis(1, column * n, (column + 1) * n, 1)
+    };
     match im {
         None => {
             let p = re.dot2(&table);

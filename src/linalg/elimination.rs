@@ -118,17 +118,18 @@ impl Tensor {
         let vector = b.rank() == 1 || (b.rank() + 1 == self.rank() && b.shape()[..] == self.shape()[..self.rank() - 1]);
         let columns = if vector { b.unsqueeze(-1) } else { b.clone() };
         if columns.rank() < 2 || sides(&columns).0 != n {
-            slip_now!(Shape, "solve: matrices of shape {} against right-hand sides of shape {}: expected {n} rows", self.shape(), b.shape());
+            slip_now!(
+                Shape,
+                "solve: matrices of shape {} against right-hand sides of shape {}: expected {n} rows",
+                self.shape(),
+                b.shape()
+            );
         }
         let (a, columns) = or_poison!(broadcast_batches("solve", self, &columns));
         let _on = self.device().enter();
         let x = match a.numel() * columns.numel() {
             0 => columns,
-            _ => implicit(
-                (a, columns),
-                |(a, b)| gauss_jordan(a, b),
-                |(a, _), x, (da, db)| a.inverse().matmul(&(db - da.matmul(x))),
-            ),
+            _ => implicit((a, columns), |(a, b)| gauss_jordan(a, b), |(a, _), x, (da, db)| a.inverse().matmul(&(db - da.matmul(x)))),
         };
         if vector { x.squeeze_axis(-1) } else { x }
     }
@@ -211,12 +212,15 @@ impl Tensor {
         // Read backwards in both axes, an upper triangle is a lower one.
         let (a, b) = if upper { (a.flip([-2, -1]), b.flip(-2)) } else { (a, b) };
         let l = if unitriangular { a.tril(-1) + eye_like(&a, n) } else { a.tril(0) };
-        let x = implicit((l, b), |(l, b)| forward_substitution(l, b), |(l, _), x, (dl, db)| {
-            let inverse = l.solve_triangular(&eye_like(l, n), false, true, false);
-            inverse.matmul(&(db - dl.matmul(x)))
-        });
+        let x = implicit((l, b), |(l, b)| forward_substitution(l, b), |(l, _), x, (dl, db)| lower_inverse(l).matmul(&(db - dl.matmul(x))));
         if upper { x.flip(-2) } else { x }
     }
+}
+
+/// The inverses of lower triangles. What the derivatives of the others are made of: its own needs nothing but itself.
+pub(super) fn lower_inverse(l: &Tensor) -> Tensor {
+    let n = sides(l).0;
+    implicit(l.clone(), |l| forward_substitution(l, &eye_like(l, n)), |_, y, dl| -y.matmul(&dl.matmul(y)))
 }
 
 /// `l^-1 b` of lower triangles, row by row.

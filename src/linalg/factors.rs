@@ -1,5 +1,6 @@
 //! Factorisations: `cholesky` and `qr`.
 
+use super::elimination::lower_inverse;
 use super::implicit::implicit;
 use super::{eye_like, matrix, sides, square};
 use crate::tensor::Lit;
@@ -76,13 +77,13 @@ impl Tensor {
     #[track_caller]
     pub fn cholesky(&self, upper: bool) -> Tensor {
         pass_poison!(self);
-        let n = or_poison!(square("cholesky", self));
+        or_poison!(square("cholesky", self));
         if self.numel() == 0 {
             return self.clone();
         }
         let _on = self.device().enter();
         let l = implicit(self.clone(), cholesky_columns, |_, l, da| {
-            let inverse = l.solve_triangular(&eye_like(l, n), false, true, false);
+            let inverse = lower_inverse(l);
             let symmetric = (da + da.mt()) * Lit(0.5);
             l.matmul(&phi(&inverse.matmul(&symmetric).matmul(&inverse.mt())))
         });
@@ -123,7 +124,7 @@ impl Tensor {
         };
         implicit(self.clone(), run, |_, (q, r), da| {
             // da r^-1, then its part in the span of q, split into a rotation and an upper triangle.
-            let x = r.solve_triangular(da, true, false, false);
+            let x = da.matmul(&lower_inverse(&r.mt()).mt());
             let inside = q.mt().matmul(&x);
             let lower = inside.tril(-1);
             let turn = &lower - lower.mt();

@@ -135,9 +135,8 @@ fn learning_to_learn_through_an_inner_loop() {
         each(&(xs.clone(), ys.clone())).mean(..)
     };
     let at: Meta = ((wide(&[0.3], &[]), wide(&[-0.1], &[])), wide(&[0.2], &[]));
-    let gradient = |looped: bool, at: &Meta| -> Vec<f64> {
-        tree::leaves(&grad(|m: &Meta| meta(looped, m), at)).iter().flat_map(numbers).collect()
-    };
+    let gradient =
+        |looped: bool, at: &Meta| -> Vec<f64> { tree::leaves(&grad(|m: &Meta| meta(looped, m), at)).iter().flat_map(numbers).collect() };
     let (by_for, by_loop) = (gradient(false, &at), gradient(true, &at));
     agree(&by_for, &by_loop, 1e-12);
     // Against differences of the value, of the starting weight, bias and of the inner learning rate.
@@ -262,11 +261,16 @@ fn a_root_by_newton_with_its_implicit_gradient() {
         let f = |x: &Tensor| x * x * x + a * x - b;
         let start = (b.clone(), Tensor::ones([]).cast(DType::F64));
         // No bound: reverse mode could not go through the loop, and need not.
-        while_loop(start, |(_, change)| change.abs().gt(1e-13), |(x, _)| {
-            let (value, slope) = jvp(f, &x, &x.ones_like());
-            let change = value / slope;
-            (x - &change, change)
-        }, None)
+        while_loop(
+            start,
+            |(_, change)| change.abs().gt(1e-13),
+            |(x, _)| {
+                let (value, slope) = jvp(f, &x, &x.ones_like());
+                let change = value / slope;
+                (x - &change, change)
+            },
+            None,
+        )
         .0
     };
     let root = custom_vjp(newton, |(a, _): &(Tensor, Tensor), x: &Tensor, dx: &Tensor| {
