@@ -5,8 +5,10 @@ extern crate self as lazuli;
 pub mod backend;
 pub mod base;
 pub mod data;
+pub mod fft;
 pub mod function;
 pub mod fuse;
+pub mod linalg;
 pub mod loops;
 pub mod models;
 pub mod nn;
@@ -22,6 +24,7 @@ pub mod transform;
 
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
+pub use fft::Complex;
 pub use function::{
     Autocast, BatchAxes, Jit, Policy, Tree, autocast, checkpoint, checkpoint_name, checkpoint_with, cond, custom_jvp, custom_vjp,
     fori_loop, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, scan, scan_reversed, stop_gradient, value_and_grad, vjp, vmap,

@@ -7,7 +7,7 @@
 mod activation;
 mod attention;
 mod bag;
-mod compose;
+pub(crate) mod compose;
 mod conv;
 mod create;
 mod device;

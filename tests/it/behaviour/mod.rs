@@ -3,9 +3,12 @@
 mod batching;
 mod control;
 mod control_random;
+mod decompositions;
 mod derivatives;
 mod errors;
+mod fft;
 mod jit;
+mod named;
 mod numbers;
 mod precision;
 mod recording;
