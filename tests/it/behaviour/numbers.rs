@@ -155,3 +155,14 @@ fn dot_products_accumulate_halves_in_f32() {
     assert_eq!(x.matmul(&y).item::<f32>().unwrap(), 2048.0);
     near(&x.sum(..).cast(DType::F32), &[2048.0], 0.0);
 }
+
+/// A factor that is rounded to a half type on its way into a product.
+#[test]
+fn factors_are_cast_on_the_way() {
+    let (a, b) = (vec![1.0f64, -2.0, 3.0, 0.5], vec![1.0f64, 0.5, 2.0, 1.5]);
+    for half in [DType::F16, DType::BF16] {
+        let (x, y) = (Tensor::from_vec(a.clone(), [2, 2]), Tensor::from_vec(b.clone(), [2, 2]).cast(half));
+        let p = (-&x).cast(half).matmul(&y).cast(DType::F32);
+        assert_eq!(p.to_vec::<f32>().unwrap(), [3.0, 2.5, -4.0, -2.25]);
+    }
+}

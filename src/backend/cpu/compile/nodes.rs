@@ -252,7 +252,8 @@ impl Emitter<'_, '_> {
         }
         let elementwise = kids.iter().any(|&c| self.vals[c as usize].level == VECTOR)
             && match e.kind {
-                ExprKind::Cast(_) if matches!(d, DType::U32 | DType::U8) => false,
+                // In more than one step: the last of them is not this one.
+                ExprKind::Cast(_) if e.dtype != d || matches!(d, DType::U32 | DType::U8) => false,
                 ExprKind::Unary(..) | ExprKind::Binary(..) | ExprKind::Compare(..) | ExprKind::Select(..) => true,
                 ExprKind::Cast(a) => compute(self.k.exprs[a.index()].dtype) != d,
                 _ => false,
