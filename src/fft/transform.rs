@@ -60,10 +60,10 @@ fn split(n: usize) -> Split {
     }
     let ideal = (n as f64).powf(1.0 / levels as f64).ln();
     let distance = |d: usize| ((d as f64).ln() - ideal).abs();
-    let best = (2..=TABLE).filter(|d| n % d == 0).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+    let best = (2..=TABLE).filter(|d| n.is_multiple_of(*d)).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
     match best {
         Some(d) => Split::Factor(d),
-        None => match (TABLE + 1..).take_while(|d| d * d <= n).find(|d| n % d == 0) {
+        None => match (TABLE + 1..).take_while(|d| d * d <= n).find(|d| n.is_multiple_of(*d)) {
             Some(d) => Split::Factor(d),
             None if n <= PRIME_TABLE => Split::Table,
             None => Split::Convolution,
