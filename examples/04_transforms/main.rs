@@ -132,7 +132,6 @@ fn main() -> Result<()> {
         &Run {
             nights: 4,
             steps: STEPS,
-            bodies: BODIES,
             seen: &lines(seen.clone())?,
             guessed: &lines(all_orbits(&guess))?,
             fitted: &lines(all_orbits(&found))?,

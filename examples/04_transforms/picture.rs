@@ -10,8 +10,7 @@ use std::path::Path;
 pub struct Run<'a> {
     pub nights: usize,
     pub steps: usize,
-    pub bodies: usize,
-    /// `[nights, steps, bodies, 2]`.
+    /// `[nights, steps, 3, 2]`.
     pub seen: &'a [f32],
     pub guessed: &'a [f32],
     pub fitted: &'a [f32],
@@ -22,6 +21,7 @@ pub struct Run<'a> {
 
 type Rgb = [f32; 3];
 
+/// One for each body.
 const COLOURS: [Rgb; 3] = [[1.0, 0.78, 0.30], [0.35, 0.72, 1.0], [1.0, 0.42, 0.55]];
 const BACKGROUND: Rgb = [0.035, 0.045, 0.075];
 const PANEL: Rgb = [0.065, 0.08, 0.125];
@@ -120,7 +120,7 @@ pub fn write(path: &Path, run: &Run) -> Result<()> {
     let mut canvas = Canvas { width, height, pixels: vec![BACKGROUND; width * height] };
     let reach = run.seen.iter().fold(0f32, |m, x| m.max(x.abs())) * 1.06;
     let track = |data: &[f32], night: usize, body: usize| -> Vec<[f32; 2]> {
-        (0..run.steps).map(|t| ((night * run.steps + t) * run.bodies + body) * 2).map(|i| [data[i], data[i + 1]]).collect()
+        (0..run.steps).map(|t| ((night * run.steps + t) * COLOURS.len() + body) * 2).map(|i| [data[i], data[i + 1]]).collect()
     };
     for night in 0..run.nights {
         let place = |n: usize| (GAP + n * (GAP + SIDE)) as f32;
@@ -133,20 +133,20 @@ pub fn write(path: &Path, run: &Run) -> Result<()> {
             y: (-reach, reach),
         };
         canvas.frame(&panel);
-        for body in 0..run.bodies {
-            canvas.line(&panel, &track(run.guessed, night, body), 0.5, COLOURS[body], 0.35);
+        for (body, &colour) in COLOURS.iter().enumerate() {
+            canvas.line(&panel, &track(run.guessed, night, body), 0.5, colour, 0.35);
         }
-        for body in 0..run.bodies {
+        for body in 0..COLOURS.len() {
             for p in track(run.seen, night, body).iter().step_by(12) {
                 canvas.dot(&panel, *p, 2.6, GREY, 0.75);
             }
         }
-        for body in 0..run.bodies {
+        for (body, &colour) in COLOURS.iter().enumerate() {
             let fit = track(run.fitted, night, body);
-            canvas.line(&panel, &fit, 1.0, COLOURS[body], 1.0);
+            canvas.line(&panel, &fit, 1.0, colour, 1.0);
             let (end, size) = (fit[run.steps - 1], 4.0 + 3.5 * run.truth[body].cbrt());
-            canvas.glow(&panel, end, size * 4.0, COLOURS[body]);
-            canvas.dot(&panel, end, size, COLOURS[body], 1.0);
+            canvas.glow(&panel, end, size * 4.0, colour);
+            canvas.dot(&panel, end, size, colour, 1.0);
         }
     }
     let top = run.truth.iter().chain(run.history.iter().flatten()).fold(0f32, |m, &x| m.max(x)) * 1.1;
@@ -163,17 +163,17 @@ pub fn write(path: &Path, run: &Run) -> Result<()> {
     for unit in 1..top.ceil() as usize {
         canvas.line(&panel, &[[panel.x.0, unit as f32], [panel.x.1, unit as f32]], 0.1, FRAME, 1.0);
     }
-    for body in 0..run.bodies {
+    for (body, &colour) in COLOURS.iter().enumerate() {
         for dash in 0..40 {
             let x = |n: f32| end * n / 40.0;
             let y = run.truth[body];
             canvas.line(&panel, &[[x(dash as f32), y], [x(dash as f32 + 0.5), y]], 0.5, GREY, 0.8);
         }
         let way: Vec<[f32; 2]> = run.history.iter().enumerate().map(|(i, m)| [i as f32, m[body]]).collect();
-        canvas.line(&panel, &way, 1.4, COLOURS[body], 1.0);
+        canvas.line(&panel, &way, 1.4, colour, 1.0);
         let last = way[way.len() - 1];
-        canvas.glow(&panel, last, 24.0, COLOURS[body]);
-        canvas.dot(&panel, last, 5.0, COLOURS[body], 1.0);
+        canvas.glow(&panel, last, 24.0, colour);
+        canvas.dot(&panel, last, 5.0, colour, 1.0);
     }
     let io = |e: std::io::Error| Error::new(lazuli::ErrorKind::Io, format!("{}: {e}", path.display()));
     if let Some(dir) = path.parent() {

@@ -60,10 +60,10 @@ fn split(n: usize) -> Split {
     }
     let ideal = (n as f64).powf(1.0 / levels as f64).ln();
     let distance = |d: usize| ((d as f64).ln() - ideal).abs();
-    let best = (2..=TABLE).filter(|d| n % d == 0).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+    let best = (2..=TABLE).filter(|d| n.is_multiple_of(*d)).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
     match best {
         Some(d) => Split::Factor(d),
-        None => match (TABLE + 1..).take_while(|d| d * d <= n).find(|d| n % d == 0) {
+        None => match (TABLE + 1..).take_while(|d| d * d <= n).find(|d| n.is_multiple_of(*d)) {
             Some(d) => Split::Factor(d),
             None if n <= PRIME_TABLE => Split::Table,
             None => Split::Convolution,
@@ -103,7 +103,7 @@ fn by_table(re: Tensor, im: Option<Tensor>) -> Complex {
         let im = im.unwrap_or_else(|| re.zeros_like());
         return Complex { re, im };
     }
-    let w = roots(&product_index(n, n), n, re.dtype());
+    let w = roots(&product_index(n, n).remainder(LitInt(n as i64)), n, re.dtype());
     let table = Tensor::concat_axis(&[w.re, w.im], 1);
     let part = |t: &Tensor, row: usize, column: usize| {
         t.slice_axis(0, row * rows, (row + 1) * rows, 1).slice_axis(1, column * n, (column + 1) * n, 1)
@@ -152,21 +152,19 @@ fn product_index(rows: usize, columns: usize) -> Tensor {
     Tensor::iota_shape(&shape, 0, DType::I64) * Tensor::iota_shape(&shape, 1, DType::I64)
 }
 
-/// `e^(-2 pi i k / n)` for whole numbers k from 0. Reduced to an eighth of the circle while still whole, so that no digit is lost.
+/// `e^(-2 pi i k / n)` for whole numbers k in `0..n`. Reduced to an eighth of the circle while still whole, so that no digit is lost.
 fn roots(k: &Tensor, n: usize, dtype: DType) -> Complex {
-    let n = n as i64;
-    let four = k.remainder(LitInt(n)) * LitInt(4);
-    // The nearest quarter, and what is left, in units of a quarter / n.
-    let quarter = (&four * LitInt(2) + LitInt(n)).floor_divide(LitInt(2 * n));
-    let rest = four - &quarter * LitInt(n);
+    // The nearest quarter (any near one would do), and what is left, in units of a quarter / n.
+    let quarter = (k.cast(dtype) * Lit(4.0 / n as f64)).round();
+    let rest = k * LitInt(4) - quarter.cast(DType::I64) * LitInt(n as i64);
     let angle = rest.cast(dtype) * Lit(PI / 2.0 / n as f64);
     let (c, s) = (angle.cos(), angle.sin());
-    let odd = quarter.remainder(LitInt(2)).eq(LitInt(1));
+    let is = |q: f64| quarter.eq(Lit(q));
+    let odd = is(1.0).logical_or(&is(3.0));
     let (re, im) = (Tensor::where_(&odd, &s, &c), Tensor::where_(&odd, &c, &s));
-    let q = quarter.remainder(LitInt(4));
-    let re_negative = q.eq(LitInt(1)).logical_or(&q.eq(LitInt(2)));
+    let re_negative = is(1.0).logical_or(&is(2.0));
     // Of the negative angle.
-    let im_negative = q.lt(LitInt(2));
+    let im_negative = quarter.lt(Lit(2.0)).logical_or(&is(4.0));
     Complex { re: Tensor::where_(&re_negative, -&re, &re), im: Tensor::where_(&im_negative, -&im, &im) }
 }
 

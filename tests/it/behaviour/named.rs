@@ -62,7 +62,8 @@ fn recursion_in_rust_inside_jit() {
 #[test]
 fn forward_and_reverse_jacobians_are_equal() {
     let w = random(1, &[4, 3]);
-    let functions: Vec<Box<dyn Fn(&Tensor) -> Tensor + Send + Sync>> = vec![
+    type Function<'a> = Box<dyn Fn(&Tensor) -> Tensor + Send + Sync + 'a>;
+    let functions: Vec<Function> = vec![
         Box::new(|x| x.exp().sin()),
         Box::new(|x| x.matmul(&w).softmax(-1)),
         Box::new(|x| x.cumsum(0) * x.flip(0) + x.max_keepdim(0)),
