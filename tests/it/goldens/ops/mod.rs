@@ -13,6 +13,7 @@ pub mod random;
 mod reduce;
 mod resample;
 mod shape;
+mod spectral;
 
 use super::args::{Args, R};
 use super::case::{Arg, Case, Files};
@@ -25,12 +26,13 @@ pub type OpFn = fn(&Args) -> R;
 /// A family's ops.
 pub type Table = &'static [(&'static str, OpFn)];
 
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 11] = [
     elementwise::TABLE,
     reduce::TABLE,
     shape::TABLE,
     index::TABLE,
     linalg::TABLE,
+    spectral::TABLE,
     nn::TABLE,
     loss::TABLE,
     conv::TABLE,
