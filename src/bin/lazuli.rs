@@ -1,6 +1,6 @@
 //! The command-line tool: devices, benchmarks, what becomes of a trace.
 
-use lazuli::profile::bench::{self, Case, Rules, floor, report};
+use lazuli::profile::bench::{self, Case, Rules, floor, report, sweep};
 use lazuli::profile::explain_text;
 use lazuli::{Device, Program, Report};
 use std::process::{Command, ExitCode};
@@ -10,6 +10,7 @@ lazuli: looks at devices, measures them, and shows what becomes of a trace
 
     lazuli devices                       the devices present, one line each, and this machine's processor and memory
     lazuli bench [OPTIONS]               times the benchmark cases on a device
+    lazuli op-sweep [OPTIONS]            times every op at about a million elements
     lazuli explain FILE                  kernels, bytes, flops and emitted code of a saved program, or of a trace in text form
     lazuli show FILE                     a saved program: its arguments, weights, results, and the trace
     lazuli help                          this text
@@ -23,6 +24,11 @@ Options of bench:
     --list               names and work of the cases, without running them
     --cold               makes one measurement of cold_jit in this process and prints its two times in ms
 
+Options of op-sweep (benches/op_sweep.py puts the times beside PyTorch's):
+    --ops NAME;NAME..    only these, by PyTorch's names; a name ending in * is a prefix (default: all)
+    --json               one JSON line an op instead of a table
+    --quick, --explain, --list   as above
+
 A time is the median of at least 5 calls and 1 second, after a first call (shown apart: it compiles) and a warm-up. Each call records its
 operations anew. The control column is hand-written code for the same work on two threads, in the same run. To keep the threads of
 the engine on certain cores, run the tool under `taskset -c 0,1`.";
@@ -32,6 +38,7 @@ fn main() -> ExitCode {
     let done = match args.first().map(String::as_str) {
         Some("devices") => no_more(&args[1..]).map(|()| devices()),
         Some("bench") => BenchOptions::parse(&args[1..]).and_then(bench),
+        Some("op-sweep") => SweepOptions::parse(&args[1..]).and_then(op_sweep),
         Some("explain") => explain(&args[1..]),
         Some("show") => show(&args[1..]),
         Some("help" | "--help" | "-h") => no_more(&args[1..]).map(|()| println!("{HELP}")),
@@ -241,6 +248,64 @@ fn bench(o: BenchOptions) -> Done {
     }
     if o.wants(COLD) {
         cold(&o, device.kind())?;
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Run(format!("failed: {}", failed.join(", ")))) }
+}
+
+/// What `op-sweep` is asked to do.
+#[derive(Default)]
+struct SweepOptions {
+    ops: Vec<String>,
+    json: bool,
+    quick: bool,
+    explain: bool,
+    list: bool,
+}
+
+impl SweepOptions {
+    fn parse(args: &[String]) -> Result<SweepOptions, Failure> {
+        let mut o = SweepOptions::default();
+        let mut args = args.iter();
+        while let Some(a) = args.next() {
+            match a.as_str() {
+                // Names contain commas.
+                "--ops" => match args.next() {
+                    Some(v) => o.ops.extend(v.split(';').filter(|n| !n.is_empty()).map(String::from)),
+                    None => return Err(Failure::Usage("--ops needs a value".to_string())),
+                },
+                "--json" => o.json = true,
+                "--quick" => o.quick = true,
+                "--explain" => o.explain = true,
+                "--list" => o.list = true,
+                _ => return Err(Failure::Usage(format!("unknown option `{a}` of op-sweep"))),
+            }
+        }
+        match o.ops.iter().find(|n| !sweep::OPS.iter().any(|op| matches(n, op.name))) {
+            Some(n) => Err(Failure::Usage(format!("op-sweep has no op `{n}`: see `lazuli op-sweep --list`"))),
+            None => Ok(o),
+        }
+    }
+}
+
+fn op_sweep(o: SweepOptions) -> Done {
+    let rules = if o.quick { Rules::QUICK_OP } else { Rules::OP };
+    let mut failed = Vec::new();
+    for op in sweep::OPS.iter().filter(|op| o.ops.is_empty() || o.ops.iter().any(|n| matches(n, op.name))) {
+        if o.list {
+            match o.json {
+                true => println!("{{\"op\":\"{}\",\"inputs\":\"{}\"}}", op.name, op.inputs),
+                false => println!("{:<56}{}", op.name, op.inputs),
+            }
+        } else if o.explain {
+            println!("{}: {}", op.name, op.inputs);
+            print_report(&op.explain()?);
+        } else {
+            let outcome = op.run(&rules);
+            if outcome.result.is_err() {
+                failed.push(op.name);
+            }
+            println!("{}", if o.json { report::op_json(&outcome) } else { report::op_row(&outcome) });
+        }
     }
     if failed.is_empty() { Ok(()) } else { Err(Failure::Run(format!("failed: {}", failed.join(", ")))) }
 }

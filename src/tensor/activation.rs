@@ -164,12 +164,7 @@ impl Tensor {
     #[track_caller]
     pub fn hardswish(&self) -> Tensor {
         let x = self.to_float();
-        let (below, inside) = (x.le(Lit(-3.0)), x.lt(Lit(3.0)));
-        let t = x.replace(&below, 0.0).keep_where(&inside, 0.0);
-        let middle = &t * (&t + Lit(3.0)) / Lit(6.0);
-        // Outside, the same products with their limits: infinities and what overflows come out as PyTorch's.
-        let outside = Tensor::where_(&inside, &middle, &x * Lit(6.0) / Lit(6.0));
-        Tensor::where_(&below, &x * Lit(0.0), &outside)
+        &x * (&x + Lit(3.0)).hardtanh(Lit(0.0), Lit(6.0)) / Lit(6.0)
     }
 
     /// x where it is above `threshold`, else `value`.

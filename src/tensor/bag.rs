@@ -117,6 +117,24 @@ impl Tensor {
             }
             rows = rows * w.flatten_all().unsqueeze(1);
         }
+        if let ([_, len], true) = (&ids.shape()[..], options.mode != BagMode::Max) {
+            // Bags of one length are an axis.
+            let counts = options.padding.map(|p| ids.ne(LitInt(p as i64)));
+            let rows = rows.reshape_shape(&Shape::new(&[bags, *len, self.shape()[1]]));
+            let rows = match &counts {
+                Some(c) => rows.keep_where(&c.unsqueeze(-1), 0.0),
+                None => rows,
+            };
+            let sum = rows.reduce_axes(crate::trace::Reduce::Sum, &[1]);
+            return match counts {
+                _ if options.mode == BagMode::Sum => sum,
+                None => sum / Lit(*len as f64),
+                Some(c) => {
+                    let n = c.cast(DType::I64).reduce_axes(crate::trace::Reduce::Sum, &[1]);
+                    sum / n.maximum(LitInt(1)).cast(self.dtype()).unsqueeze(1)
+                }
+            };
+        }
         if options.mode == BagMode::Sum {
             return Tensor::record(Op::Scatter(ScatterMode::Add, 0), &[&zeros, &bag, &rows]);
         }

@@ -88,6 +88,17 @@ impl Rhs {
         }
     }
 
+    /// The number, if it is one.
+    pub(crate) fn number(&self) -> Option<f64> {
+        match self {
+            Rhs::Tensor(_) => None,
+            Rhs::Number(n) | Rhs::Literal(n) => match n.to_scalar(DType::F64) {
+                Scalar::Float(x) => Some(x),
+                _ => None,
+            },
+        }
+    }
+
     /// The tensor, if it is one.
     pub(crate) fn tensor(&self) -> Option<&Tensor> {
         match self {

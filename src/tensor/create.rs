@@ -131,8 +131,16 @@ impl Tensor {
     /// Ones on the main diagonal, zeros elsewhere, F32 `[rows, columns]`.
     #[track_caller]
     pub fn eye_rect(rows: usize, columns: usize) -> Tensor {
+        Tensor::diagonal_mask(rows, columns, 0).cast(DType::F32)
+    }
+
+    /// Bool `[rows, columns]`: true where `column == row + k`.
+    #[track_caller]
+    pub(crate) fn diagonal_mask(rows: usize, columns: usize, k: isize) -> Tensor {
         let shape = Shape::new(&[rows, columns]);
-        Tensor::iota_shape(&shape, 0, DType::I64).eq(Tensor::iota_shape(&shape, 1, DType::I64)).cast(DType::F32)
+        let (row, column) = (Tensor::iota_shape(&shape, 0, DType::I64), Tensor::iota_shape(&shape, 1, DType::I64));
+        let row = if k == 0 { row } else { row + LitInt(k as i64) };
+        column.eq(&row)
     }
 
     /// Ones at and below the `k`-th diagonal (0 is the main one, positive above it), F32 `[rows, columns]`.

@@ -427,11 +427,16 @@ impl Tensor {
     fn lerp_rhs(&self, end: &Tensor, w: Rhs) -> Tensor {
         pass_poison!(self, end);
         let d = float_dtype(meet_dtype(&self.cast(self.promote_with(end)).operand(), &w));
+        let number = w.number();
         let (a, b, w) = (self.cast(d), end.cast(d), w.to_tensor(d));
         let span = &b - &a;
-        let near = &a + &w * &span;
-        let far = &b - &span * (w.neg_of() + Lit(1.0));
-        Tensor::where_(&w.abs().lt(Lit(0.5)), &near, &far)
+        let near = || &a + &w * &span;
+        let far = || &b - &span * (w.neg_of() + Lit(1.0));
+        // Of a number it is known which form is exact.
+        if let Some(x) = number {
+            return if x.abs() < 0.5 { near() } else { far() };
+        }
+        Tensor::where_(&w.abs().lt(Lit(0.5)), &near(), &far())
     }
 
     /// Limited to `min..=max`; NaN stays NaN; if `min > max` the result is `max`. The derivative is 1 inside and at the limits.

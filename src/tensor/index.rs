@@ -25,6 +25,9 @@ pub enum ScatterReduce {
     Min,
 }
 
+/// With no more updates along the axis than this, comparing each with every place is quicker than sorting them.
+const DENSE_UPDATES: usize = 16;
+
 impl Tensor {
     /// `[.., N, ..]` indexed along an axis by a tensor of any shape: its axes take the axis's place. Indices are not negative.
     #[track_caller]
@@ -216,6 +219,9 @@ impl Tensor {
         };
         let _on = self.device().enter();
         let n = self.shape()[a];
+        if index.shape()[a] > DENSE_UPDATES {
+            return self.scatter_prod_sorted(a, index, &src, include_self);
+        }
         // [.., places, .., updates]
         let last = index.rank();
         let spread = |t: &Tensor| t.unsqueeze(a as isize).move_axis(a + 1, last);
@@ -240,6 +246,33 @@ impl Tensor {
         }
         let touched = hit.reduce_axes(crate::trace::Reduce::Max, &[last]).pad_constant(&lo, &hi, Scalar::Bool(false));
         Tensor::where_(&touched, &factors, self)
+    }
+
+    /// The same for many updates: sorted by place, so that those of a place are a run, whose products are found by recursive doubling
+    /// (Hillis and Steele, 1986). The last of a run has the product of all, and of several updates the last wins.
+    #[track_caller]
+    fn scatter_prod_sorted(&self, a: usize, index: &Tensor, src: &Tensor, include_self: bool) -> Tensor {
+        let (op, n, len, axis) = ("scatter_reduce", self.shape()[a], index.shape()[a], Axis(a as isize));
+        let index = index.wrap_negative(n);
+        let order = index.argsort(axis, false);
+        pass_poison!(order);
+        let (place, mut product) = (index.gather_axis(a, &order), src.gather_axis(a, &order));
+        let mut step = 1;
+        while step < len {
+            let before = |t: &Tensor, fill: i64| t.slice_axis(a, 0, len - step, 1).pad_axis(a, step, 0, Scalar::Int(fill));
+            let same = place.eq(before(&place, -1));
+            let (own, earlier) = (&product, before(&product, 1));
+            let both = if self.dtype() == DType::Bool { own.bitwise_and(&earlier) } else { own * &earlier };
+            product = Tensor::where_(&same, &both, own);
+            step *= 2;
+        }
+        let start = if include_self { Tensor::constant(Scalar::Int(1), self.dtype(), self.shape()) } else { self.clone() };
+        let factors = start.scatter_mode(op, axis, &place, &product.operand(), ScatterMode::Set);
+        match include_self {
+            true if self.dtype() == DType::Bool => self.bitwise_and(&factors),
+            true => self * factors,
+            false => factors,
+        }
     }
 
     /// The updates of a scatter, of this dtype and cut to the shape of the indices.

@@ -266,7 +266,7 @@ impl Tensor {
         let d = x.dtype();
         let logp = x.cast(compute_dtype(d)).log_softmax(classes);
         if !target.dtype().is_float() {
-            return logp.class_loss(target, options, "cross_entropy").cast(d);
+            return logp.class_loss(target, options, "cross_entropy", true).cast(d);
         }
         if target.shape() != self.shape() {
             slip_now!(Shape, "cross_entropy: probabilities of shape {} for logits of shape {}", target.shape(), self.shape());
@@ -307,7 +307,7 @@ impl Tensor {
     pub fn nll_loss_with(&self, target: &Tensor, options: &CrossEntropyOptions) -> Tensor {
         pass_poison!(self, target);
         let options = CrossEntropyOptions { label_smoothing: 0.0, ..options.clone() };
-        self.class_loss(target, &options, "nll_loss")
+        self.class_loss(target, &options, "nll_loss", false)
     }
 
     /// `[C]` weights along the class axis.
@@ -320,10 +320,10 @@ impl Tensor {
         Ok(w.cast(self.dtype()).reshape_shape(&shape))
     }
 
-    /// The loss of log-probabilities against class indices. The element of the class is picked by comparing, not by gathering: so it
-    /// fuses with the softmax, and so does the gradient.
+    /// The loss of log-probabilities against class indices. Where they were just computed (`fuses`), the element of the class is picked by
+    /// comparing, not by gathering: so it fuses with the softmax, and so does the gradient.
     #[track_caller]
-    fn class_loss(&self, target: &Tensor, o: &CrossEntropyOptions, op: &str) -> Tensor {
+    fn class_loss(&self, target: &Tensor, o: &CrossEntropyOptions, op: &str, fuses: bool) -> Tensor {
         let axis = if self.rank() == 1 { 0 } else { 1 };
         if !target.dtype().is_int() || self.rank() == 0 || *target.shape() != self.shape().without(&[axis]) {
             slip_now!(
@@ -348,7 +348,15 @@ impl Tensor {
             Some(w) => Some(or_poison!(self.class_weights(w, axis))),
             None => None,
         };
-        let picked = |x: &Tensor| x.keep_where(&hit, 0.0).sum(axis);
+        let compared = |x: &Tensor| x.keep_where(&hit, 0.0).sum(axis);
+        let picked = |x: &Tensor| {
+            if fuses {
+                return compared(x);
+            }
+            let known = wanted.ge(LitInt(0)).bitwise_and(wanted.lt(LitInt(count as i64)));
+            let at = wanted.clamp(LitInt(0), LitInt(count as i64 - 1));
+            x.gather_axis(axis, &at).keep_where(&known, 0.0).reshape_shape(t.shape())
+        };
         let factor = weights.as_ref().map(|w| picked(&w.broadcast_shape(self.shape())));
         let mut terms = picked(self).neg_of();
         if let Some(f) = &factor {

@@ -394,7 +394,10 @@ impl Tensor {
             return if max { self.max_pool(out.len(), &o) } else { self.avg_pool(out.len(), &o) };
         }
         let mut x = self.clone();
-        for (i, &m) in out.iter().enumerate().rev() {
+        // Sums go by whole rows first. Of equal largest the first in row-major order wins: so there the last axis goes first.
+        for j in 0..out.len() {
+            let i = if max { out.len() - 1 - j } else { j };
+            let m = out[i];
             let (axis, n) = (lead + i, self.shape()[lead + i]);
             let mut cells = Vec::with_capacity(m);
             for j in 0..m {

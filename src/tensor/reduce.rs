@@ -435,7 +435,7 @@ impl Tensor {
 
     #[track_caller]
     fn cumulative_extreme(&self, kind: Reduce, axis: Axis, op: &str) -> (Tensor, Tensor) {
-        let running = self.detach().cumulative(kind, axis, op);
+        let running = self.cumulative(kind, axis, op);
         if running.0.poison().is_some() {
             return (running.clone(), running);
         }
@@ -444,10 +444,10 @@ impl Tensor {
         }
         let a = axis.resolve(self.rank(), op).unwrap_or(0);
         // The last place up to here at which an element set the record (or was NaN).
-        let record = self.eq(&running).bitwise_or(self.isnan());
+        let record = self.detach().eq(running.detach()).bitwise_or(self.isnan());
         let place = self.iota_along(a).broadcast_shape(self.shape()).keep_where(&record, 0.0);
         let index = place.cumulative(Reduce::Max, axis, op);
-        (self.gather_axis(a, &index), index)
+        (running, index)
     }
 
     /// `e^x / sum(e^x)` along an axis, stable. Halves are computed in f32.

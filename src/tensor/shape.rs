@@ -359,14 +359,12 @@ impl Tensor {
             let _on = self.device().enter();
             return Tensor::constant(Scalar::Int(0), self.dtype(), &of(&[n, n]));
         }
-        // In row-major order, neighbours on a diagonal lie n + 1 apart: rows of n + 1 with the element in front.
-        let zero = Scalar::Int(0);
-        let first = if k >= 0 { k as usize } else { k.unsigned_abs() * n };
+        // Every row has the whole vector where its columns would be, and keeps the element of its own.
+        let (before, after) = if k >= 0 { (n - len, 0) } else { (0, n - len) };
         let axis = lead.len();
-        let rows = self.reshape_shape(&of(&[len, 1])).pad_axis(axis + 1, 0, n, zero).reshape_shape(&of(&[len * (n + 1)]));
-        let used = rows.slice_axis(axis, 0, (len - 1) * (n + 1) + 1, 1);
-        let end = n * n - first - used.shape()[axis];
-        used.pad_axis(axis, first, end, zero).reshape_shape(&of(&[n, n]))
+        let rows = self.pad_axis(axis, before, after, Scalar::Int(0)).unsqueeze(-2).broadcast_shape(&of(&[n, n]));
+        let _on = self.device().enter();
+        rows.keep_where(&Tensor::diagonal_mask(n, n, k), 0.0)
     }
 
     /// The `k`-th diagonal of the matrices in two axes, as the last axis of the result.

@@ -21,6 +21,10 @@ impl Rules {
     pub const FULL: Rules = Rules { min_n: 5, min_s: 1.0, max_s: 30.0, warm_s: 0.2 };
     /// At least 3 repeats and 0.2 seconds: good to some 10 %.
     pub const QUICK: Rules = Rules { min_n: 3, min_s: 0.2, max_s: 6.0, warm_s: 0.02 };
+    /// For one op among hundreds: at least 5 repeats and 0.1 seconds.
+    pub const OP: Rules = Rules { min_n: 5, min_s: 0.1, max_s: 2.0, warm_s: 0.03 };
+    /// At least 3 repeats and 0.03 seconds.
+    pub const QUICK_OP: Rules = Rules { min_n: 3, min_s: 0.03, max_s: 1.0, warm_s: 0.01 };
 }
 
 /// Times of one call, in milliseconds.

@@ -17,6 +17,7 @@ mod measure;
 mod memory;
 pub mod report;
 mod simulate;
+pub mod sweep;
 mod train;
 
 pub use measure::{Rules, Timing};
@@ -162,7 +163,12 @@ pub fn run(case: &Case, rules: &Rules) -> Outcome {
         t.launches = Some((stats().launches - before.launches) as f64 / calls as f64);
         Ok((t, check))
     }));
-    let result = match timed {
+    Outcome { name: case.name, result: outcome(timed) }
+}
+
+/// The result, or the text of the error or of the panic.
+fn outcome(timed: std::thread::Result<Result<(Timing, f64)>>) -> Result<(Timing, f64), String> {
+    match timed {
         Ok(Ok(r)) => Ok(r),
         Ok(Err(e)) => Err(e.to_string()),
         Err(panic) => Err(panic
@@ -170,6 +176,5 @@ pub fn run(case: &Case, rules: &Rules) -> Outcome {
             .cloned()
             .or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()))
             .unwrap_or_else(|| "panicked".to_string())),
-    };
-    Outcome { name: case.name, result }
+    }
 }

@@ -47,6 +47,12 @@ pub fn control_json(case: &Case, t: &Timing) -> String {
 
 /// The JSON line of a case that failed.
 pub fn failure(device: &str, case: &str, error: &str) -> String {
+    let text = quotable(error);
+    line(PEER, device, case, None, 0, &format!("\"error\":\"{text}\""))
+}
+
+/// The text as it may stand between quotes of JSON.
+fn quotable(error: &str) -> String {
     let mut text = String::new();
     for c in error.chars().take(300) {
         match c {
@@ -58,7 +64,7 @@ pub fn failure(device: &str, case: &str, error: &str) -> String {
             c => text.push(c),
         }
     }
-    line(PEER, device, case, None, 0, &format!("\"error\":\"{text}\""))
+    text
 }
 
 /// The JSON line of `cold_jit`: times of fresh processes, the first call and the second.
@@ -92,6 +98,31 @@ fn derived(case: &Case, t: &Timing) -> Option<(&'static str, f64)> {
         Rate::Plain => None,
         Rate::Micros(key, items) => Some((key, t.median_ms * 1e3 / items)),
         Rate::Steps(steps) => Some(("steps_per_s", steps / t.median_ms * 1e3)),
+    }
+}
+
+/// The JSON line of an op of the sweep: `op`, `ns` (the median, null after a failure), `min_ns`, `launches`.
+pub fn op_json(outcome: &Outcome) -> String {
+    match &outcome.result {
+        Ok((t, _)) => format!(
+            "{{\"op\":\"{}\",\"ns\":{:.0},\"min_ns\":{:.0},\"launches\":{:.1}}}",
+            outcome.name,
+            t.median_ms * 1e6,
+            t.min_ms * 1e6,
+            t.launches.unwrap_or(0.0)
+        ),
+        Err(e) => format!("{{\"op\":\"{}\",\"ns\":null,\"error\":\"{}\"}}", outcome.name, quotable(e)),
+    }
+}
+
+/// One row of the table of the sweep: microseconds (median and least), kernels.
+pub fn op_row(outcome: &Outcome) -> String {
+    match &outcome.result {
+        Ok((t, _)) => {
+            let kernels = t.launches.unwrap_or(0.0);
+            format!("{:<56}{:>10} us{:>10}{kernels:>5.0}", outcome.name, short(t.median_ms * 1e3), short(t.min_ms * 1e3))
+        }
+        Err(e) => format!("{:<56}{:>10}  {e}", outcome.name, "failed"),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::slots::mirrored;
 use super::*;
 use crate::backend::cpu::kernels::{First, Inner, Then, fused_functions};
-use crate::trace::Unary;
+use crate::trace::{Compare, Unary};
 
 /// A superinstruction.
 #[derive(Clone, Debug)]
@@ -157,6 +157,25 @@ impl Emitter<'_, '_> {
                 done(TileOp::CompareOf(mirrored(c), f), &[p, q, a], &[b])
             }
             _ if compute(e.dtype) != DType::F32 || e.dtype != DType::F32 => None,
+            ExprKind::Select(m, yes, no) => {
+                // A test of one of the two that are chosen from.
+                let ExprKind::Compare(c, p, q) = self.k.exprs[m.index()].kind else { return None };
+                let vector = |x: ExprId| self.an.level[x.index()] == VECTOR;
+                if !self.passing(m, |_| true)
+                    || taken[m.index()]
+                    || self.combined[m.index()].is_some()
+                    || self.k.exprs[p.index()].dtype != DType::F32
+                {
+                    return None;
+                }
+                let by = |c: Compare, x: ExprId, limit: ExprId| match () {
+                    _ if !vector(x) => None,
+                    _ if x == no => done(TileOp::PickBy(c, false), &[x, limit, yes], &[m]),
+                    _ if x == yes => done(TileOp::PickBy(c, true), &[x, limit, no], &[m]),
+                    _ => None,
+                };
+                by(c, p, q).or_else(|| by(mirrored(c), q, p))
+            }
             ExprKind::Unary(Unary::Neg, a) => match self.k.exprs[a.index()].kind {
                 ExprKind::Binary(Binary::Mul, f, g) if plain(a) => done(TileOp::NegMul, &[f, g], &[a]),
                 _ => None,

@@ -28,7 +28,7 @@ fn price(op: TileOp) -> u32 {
         },
         TileOp::Of(Unary::Recip, _) => 150,
         TileOp::Of(..) => 500,
-        TileOp::Steps(..) | TileOp::CompareOf(..) => 80,
+        TileOp::Steps(..) | TileOp::CompareOf(..) | TileOp::PickBy(..) => 80,
         _ => 60,
     };
     let wide = matches!(op, TileOp::Unary(_, DType::F64) | TileOp::Binary(_, DType::F64));

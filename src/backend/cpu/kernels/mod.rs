@@ -168,6 +168,8 @@ pub enum TileOp {
     Steps(First, Then),
     /// Compares a step on `a` and `b` with `c`; F32, writes Bool.
     CompareOf(Compare, First),
+    /// `c` where `a` compares so with `b`, else `a`; with true it is `a` there, else `c`. F32.
+    PickBy(Compare, bool),
     /// -(a * b); F32.
     NegMul,
     /// `a` plus one where `b`, which is Bool, is true; F32.
@@ -222,7 +224,7 @@ impl Scalars {
 /// | Select | F32 | `b`, `c`, both |
 /// | MulAdd | F32 | `b`, `c`, both (a scalar `a` with a tile `b`: swap them) |
 /// | Of | F32 | `b`; `a` too before Sub; as MulAdd before that |
-/// | Steps, CompareOf | F32 | `b`, `c`, both |
+/// | Steps, CompareOf, PickBy | F32 | `b`, `c`, both |
 /// | NegMul | F32 | `b` |
 pub fn lookup(op: TileOp, scalars: Scalars) -> Option<TileFn> {
     lookup_for(isa(), op, scalars)
@@ -234,7 +236,8 @@ pub fn fused_functions() -> &'static [Unary] {
 }
 
 fn takes_third(op: TileOp) -> bool {
-    matches!(op, TileOp::Select(_) | TileOp::MulAdd(..) | TileOp::Of(_, Inner::MulAdd) | TileOp::Steps(..) | TileOp::CompareOf(..))
+    use TileOp::*;
+    matches!(op, Select(_) | MulAdd(..) | Of(_, Inner::MulAdd) | Steps(..) | CompareOf(..) | PickBy(..))
 }
 
 /// [`lookup`] for a chosen instruction set, which the processor must have.
@@ -258,6 +261,7 @@ fn lookup_for(isa: Isa, op: TileOp, scalars: Scalars) -> Option<TileFn> {
         TileOp::Of(op, inner) => supers::of(isa, op, inner, scalars),
         TileOp::Steps(first, then) => supers::steps(isa, first, then, scalars),
         TileOp::CompareOf(op, first) => supers::compare_of(isa, op, first, scalars),
+        TileOp::PickBy(op, keep) => supers::pick_by(isa, op, keep, scalars),
         TileOp::NegMul => supers::neg_mul(isa, scalars),
         TileOp::AddFlag if only_a => Some(supers::add_flag(isa)),
         TileOp::AccumulateSquares if scalars == Scalars::B => Some(reduce::accumulate_squares_for(isa)),

@@ -151,3 +151,36 @@ pub(super) fn compare_of(isa: Isa, op: Compare, first: First, scalars: Scalars) 
         First::Mul => test_of::<Mul>(isa, op, scalars),
     }
 }
+
+/// `c` where the test of `a` and `b` holds, else `a`.
+struct Replace<T>(PhantomData<T>);
+impl<T: Test> Map for Replace<T> {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
+        s.select(T::call(s, a, a, b), c, a)
+    }
+}
+
+/// `a` where the test of `a` and `b` holds, else `c`.
+struct Keep<T>(PhantomData<T>);
+impl<T: Test> Map for Keep<T> {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
+        s.select(T::call(s, a, a, b), a, c)
+    }
+}
+
+fn pick<T: Test>(isa: Isa, keep: bool, scalars: Scalars) -> Option<TileFn> {
+    if keep { factors::<Keep<T>>(isa, scalars) } else { factors::<Replace<T>>(isa, scalars) }
+}
+
+pub(super) fn pick_by(isa: Isa, op: Compare, keep: bool, scalars: Scalars) -> Option<TileFn> {
+    match op {
+        Compare::Eq => pick::<Eq<Same>>(isa, keep, scalars),
+        Compare::Ne => pick::<Ne<Same>>(isa, keep, scalars),
+        Compare::Lt => pick::<Lt<Same>>(isa, keep, scalars),
+        Compare::Le => pick::<Le<Same>>(isa, keep, scalars),
+        Compare::Gt => pick::<Gt<Same>>(isa, keep, scalars),
+        Compare::Ge => pick::<Ge<Same>>(isa, keep, scalars),
+    }
+}

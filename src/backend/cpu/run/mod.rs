@@ -29,6 +29,8 @@ pub const PIECE: usize = 65_536;
 const ROW_TILE: usize = 1024;
 /// See [`ROW_TILE`].
 const ROW_BYTES: usize = 20_480;
+/// Up to so many instructions tiles are as long as those along a row.
+const FEW: usize = 4;
 /// From so many instructions on tiles are as long as registers of [`LONG_REGS`] bytes allow.
 const LONG: usize = 64;
 /// See [`LONG`].
@@ -160,6 +162,10 @@ impl Bound {
             // So many instructions leave the L1 themselves: each should do more.
             Mode::Point if programs.iter().any(|p| p.body.len() > LONG) => {
                 (LONG_REGS / lane_bytes.max(4)).clamp(128, 512) / ACC_LANES * ACC_LANES
+            }
+            // Passing from tile to tile costs as much as so few instructions on short ones.
+            Mode::Point if programs.iter().all(|p| p.body.len() <= FEW) => {
+                (ROW_BYTES / (lane_bytes + stream_bytes).max(4)).clamp(256, ROW_TILE) / ACC_LANES * ACC_LANES
             }
             _ if lane_bytes <= 8 => 256,
             _ => 128,

@@ -61,6 +61,13 @@ fn parts(isa: Isa, op: TileOp, [a, b, c]: [&[f32]; 3], n: usize) -> Vec<f32> {
                 Then::Mul => first(isa, First::Mul, &x, c, n),
             }
         }
+        TileOp::PickBy(test, keep) => {
+            let mut holds = vec![0u8; n];
+            let compare = lookup_for(isa, TileOp::Compare(test, F32), Scalars::NONE).unwrap();
+            // SAFETY: all have n elements.
+            unsafe { compare(holds.as_mut_ptr(), a.as_ptr().cast(), b.as_ptr().cast(), a.as_ptr().cast(), n) };
+            (0..n).map(|i| if (holds[i] == 1) == keep { a[i] } else { c[i] }).collect()
+        }
         _ => unreachable!(),
     }
 }
@@ -71,6 +78,7 @@ fn same(x: f32, y: f32) -> bool {
 
 fn supers() -> Vec<(TileOp, usize)> {
     let mut out = vec![(TileOp::NegMul, 2)];
+    out.extend(Compare::ALL.iter().flat_map(|&c| [true, false].map(|keep| (TileOp::PickBy(c, keep), 3))));
     for &u in fused_functions() {
         for (inner, n) in [(Inner::Neg, 1), (Inner::Add, 2), (Inner::Sub, 2), (Inner::Mul, 2), (Inner::NegMul, 2), (Inner::MulAdd, 3)] {
             out.push((TileOp::Of(u, inner), n));
