@@ -131,6 +131,9 @@ pub fn cond<T: Tree, R: Tree>(predicate: &Tensor, yes: impl Fn(&T) -> R, no: imp
     a.map(&mut Next(results.into_iter()))
 }
 
+/// One iteration: the state, rows and the number of the iteration give the next state and what is yielded.
+type Iteration<'a, S, Y> = dyn Fn(S, Vec<Tensor>, &Tensor) -> (S, Y) + 'a;
+
 /// A loop being recorded.
 struct Recording<'a, S, Y> {
     what: &'static str,
@@ -151,7 +154,7 @@ fn record_loop<'a, S: Tree, Y: Tree>(
     state: &'a S,
     rows: &[Tensor],
     go: Option<&dyn Fn(&S) -> Tensor>,
-    step: &dyn Fn(S, Vec<Tensor>, &Tensor) -> (S, Y),
+    step: &Iteration<'_, S, Y>,
 ) -> std::result::Result<Recording<'a, S, Y>, Error> {
     let carried = tree::leaves(state);
     if let Some(e) = poison_of(&carried).or_else(|| poison_of(rows)) {

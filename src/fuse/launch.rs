@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A kernel, or a branch or loop.
 pub enum Step {
     /// As lowered.
-    Kernel(Lowered),
+    Kernel(Box<Lowered>),
     /// As it stands in the trace.
     Control(FusedControl),
 }
@@ -46,7 +46,7 @@ pub fn launches(steps: Vec<Step>) -> Vec<FusedLaunch> {
     let mut last: Vec<Vec<Lowered>> = Vec::new();
     for step in steps {
         let mut k = match step {
-            Step::Kernel(k) => k,
+            Step::Kernel(k) => *k,
             Step::Control(c) => {
                 out.push(FusedLaunch::Control(c));
                 continue;

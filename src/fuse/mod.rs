@@ -59,7 +59,7 @@ pub fn fuse(simplified: &Trace, fusing: bool) -> Result<Fused> {
         }
         #[cfg(debug_assertions)]
         crate::loops::verify::verify(&lowered.kernel)?;
-        kernels.push(Step::Kernel(lowered));
+        kernels.push(Step::Kernel(Box::new(lowered)));
     }
     let outputs = trace.outputs.iter().map(|&o| cost::base_of(&trace, o).0).collect();
     let launches = launch::launches(kernels);

@@ -115,7 +115,7 @@ impl Tensor {
                     options.mode
                 );
             }
-            rows = rows * w.flatten_all().unsqueeze(1);
+            rows *= w.flatten_all().unsqueeze(1);
         }
         if let ([_, len], true) = (&ids.shape()[..], options.mode != BagMode::Max) {
             // Bags of one length are an axis.

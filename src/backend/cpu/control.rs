@@ -24,7 +24,7 @@ pub(super) struct Code {
 }
 
 enum Kind {
-    Cond([Sub; 2]),
+    Cond(Box<[Sub; 2]>),
     Loop(Box<Loop>),
 }
 
@@ -99,7 +99,7 @@ impl Sub {
 impl Code {
     pub(super) fn new(c: &Control) -> Result<Code> {
         let kind = match &c.kind {
-            ControlKind::Cond(branches) => Kind::Cond([Sub::new(&branches[0])?, Sub::new(&branches[1])?]),
+            ControlKind::Cond(branches) => Kind::Cond(Box::new([Sub::new(&branches[0])?, Sub::new(&branches[1])?])),
             ControlKind::Loop(p) => Kind::Loop(Box::new(Loop::new(p, &c.results.iter().map(Option::is_some).collect::<Vec<_>>())?)),
         };
         Ok(Code { operands: c.operands.iter().map(|s| s.0).collect(), results: c.results.iter().map(|r| r.map(|s| s.0)).collect(), kind })
@@ -136,7 +136,7 @@ impl Code {
 
     pub(super) fn source(&self, out: &mut String) {
         let subs: Vec<(&str, &Sub)> = match &self.kind {
-            Kind::Cond([a, b]) => vec![("if it holds", a), ("else", b)],
+            Kind::Cond(b) => vec![("if it holds", &b[0]), ("else", &b[1])],
             Kind::Loop(l) => l.first.iter().map(|f| ("before the first iteration", f)).chain([("each iteration", &l.body)]).collect(),
         };
         for (what, sub) in subs {

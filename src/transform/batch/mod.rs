@@ -67,9 +67,9 @@ fn lift(t: &mut Trace, size: usize, batched: &[(ValueId, ValueId)], draws: &[Val
     }
     let needed = b.needed(of);
     draws.iter().for_each(|d| b.drawn[d.index()] = true);
-    for i in 0..end {
+    for (i, needed) in needed.into_iter().enumerate() {
         let args = &b.t.insts[i].args;
-        if !needed[i] || b.map[i].is_some() || (!b.drawn[i] && args.iter().all(|a| b.map[a.index()].is_none())) {
+        if !needed || b.map[i].is_some() || (!b.drawn[i] && args.iter().all(|a| b.map[a.index()].is_none())) {
             continue;
         }
         let (inst, mark) = (b.t.insts[i].clone(), b.t.insts.len());

@@ -258,6 +258,9 @@ impl Reverse {
     }
 }
 
+/// What a trace yields, from the values a loop's body takes and the number of the iteration.
+type Yields<'a> = dyn Fn(&mut Trace, &[ValueId], ValueId) -> Vec<ValueId> + 'a;
+
 /// A loop with a condition, without rows, as a loop over segments, each a loop of at most `sqrt(length)` iterations that reverse mode runs
 /// again. It carries the number of iterations so far as its last value.
 fn segments(body: &Trace, l: &LoopSpec, go: &Trace, length: usize) -> (LoopSpec, Trace) {
@@ -275,7 +278,7 @@ fn segments(body: &Trace, l: &LoopSpec, go: &Trace, length: usize) -> (LoopSpec,
         t.binary(Binary::And, holds, left)
     };
     // Within a segment: the number of its first iteration is a const, behind the others.
-    let inner = |yields: &dyn Fn(&mut Trace, &[ValueId], ValueId) -> Vec<ValueId>| {
+    let inner = |yields: &Yields<'_>| {
         let mut t = Trace::new();
         let values: Vec<ValueId> = body.inputs[..l.consts].iter().map(|&i| t.input(body.dtype(i), body.shape(i).clone())).collect();
         let first = t.input(DType::I64, scalar.clone());

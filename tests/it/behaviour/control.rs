@@ -108,7 +108,7 @@ fn scans() {
             let mut sum = x(0.0);
             for i in (0..4).rev() {
                 s = s * 0.5 + v.select(0, i);
-                sum = sum + s.square();
+                sum += s.square();
             }
             sum
         },
