@@ -1,6 +1,6 @@
 //! Every op of the language at about a million elements, to be put beside the same op of PyTorch's (`benches/op_sweep.py`).
 //!
-//! [`OPS`](ops::OPS) says the calls: PyTorch's name, what the inputs are, and what is computed of them. The inputs are made and
+//! [`OPS`] says the calls: PyTorch's name, what the inputs are, and what is computed of them. The inputs are made and
 //! evaluated before; a call records the op and evaluates it. The script reads the inputs from the listing, so sizes are written once.
 
 mod ops;
