@@ -210,7 +210,7 @@ def main():
     rows = sorted(((ours[n]["min_ns"] / theirs[n], n) for n in ours), reverse=True)
     held = [(r, n) for r, n in rows if n not in REPORTED_ONLY]
     print(f"{'op':<56}{'ours us':>10}{'torch us':>10}{'ratio':>8}{'kernels':>9}")
-    line = lambda r, n: print(f"{n:<56}{ours[n]['ns'] / 1e3:>10.1f}{theirs[n] / 1e3:>10.1f}{r:>8.2f}{ours[n]['launches']:>9.0f}")
+    line = lambda r, n: print(f"{n:<56}{ours[n]['min_ns'] / 1e3:>10.1f}{theirs[n] / 1e3:>10.1f}{r:>8.2f}{ours[n]['launches']:>9.0f}")
     for r, n in held[: a.slowest]:
         line(r, n)
     print("reported only:")
