@@ -198,6 +198,20 @@ fn loops_in_loops() {
 }
 
 #[test]
+fn what_nobody_reads() {
+    // One result of the branch is read only by a loop that carries it for nothing.
+    let (a, b) = cond(&x(1.0).gt(0.0), |v: &Tensor| (v * 2.0, v.exp()), |v: &Tensor| (v.clone(), v.sin()), &x(3.0));
+    let (y, _) = fori_loop(0..3, (a, b), |_, (a, b)| (a + 1.0, b.cos()));
+    assert_eq!(item(y), 9.0);
+    // A loop of which only the rows count, and one of which nothing does but how it ends.
+    let (_, rows) = scan((x(0.0), t(&[1.0, 2.0])), &t(&[1.0, 2.0, 3.0]), |(s, v), r: Tensor| ((s + &r, v.sin()), r * 2.0));
+    close(&rows, &[2.0, 4.0, 6.0]);
+    let n =
+        while_loop((x(100.0), Tensor::from_vec(vec![0i64], []), t(&[5.0])), |s| s.0.ge(1.0), |(v, n, w)| (v / 2.0, n + 1, w * 2.0), None).1;
+    assert_eq!(n.item::<i64>().unwrap(), 7);
+}
+
+#[test]
 fn no_iterations_and_one() {
     assert_eq!(item(fori_loop(0..0, x(3.0), |_, s| s * 2.0)), 3.0);
     assert_eq!(item(grad(|v: &Tensor| fori_loop(0..0, v.clone(), |_, s| s * 2.0), &x(3.0))), 1.0);
