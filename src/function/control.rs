@@ -136,7 +136,6 @@ type Iteration<'a, S, Y> = dyn Fn(S, Vec<Tensor>, &Tensor) -> (S, Y) + 'a;
 
 /// A loop being recorded.
 struct Recording<'a, S, Y> {
-    what: &'static str,
     state: &'a S,
     /// The state after an iteration, and what it yields, on stand-ins.
     next: S,
@@ -190,7 +189,7 @@ fn record_loop<'a, S: Tree, Y: Tree>(
             Some(region::close(&ins, &[holds])?)
         }
     };
-    Ok(Recording { what, state, next, yields, body, go, rows: rows.len(), draws })
+    Ok(Recording { state, next, yields, body, go, rows: rows.len(), draws })
 }
 
 impl<S: Tree, Y: Tree> Recording<'_, S, Y> {
@@ -252,7 +251,6 @@ impl<S: Tree, Y: Tree> Recording<'_, S, Y> {
         operands.extend(xs.iter().map(|t| Input::Node(t.0.clone())));
         let mut results = region::record(Region { kind: RegionKind::Loop(Arc::new(spec)), body: Arc::new(t) }, operands, d > 0);
         let rest = results.split_off(s);
-        log::trace!("{} recorded: {s} values carried", self.what);
         Ok((self.next.map(&mut Next(results.into_iter())), self.yields.map(&mut Next(rest.into_iter().skip(d)))))
     }
 }

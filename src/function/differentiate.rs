@@ -1,12 +1,12 @@
 //! Derivatives of closures over trees.
 
+use super::custom::Func;
 use super::graph_transform::{self, LinearMap, tie, zeros_of};
 use super::tree::{self, Leaf, Tree, TreeMapper, TreeVisitor};
 use crate::base::error::{err, slip};
 use crate::base::{Error, Result, Scalar};
 use crate::tensor::{Tensor, record};
 use crate::trace::Op;
-use std::ops::Deref;
 use std::panic::Location;
 
 /// What a differentiated function may return: a single float tensor, or that and anything else (`aux`), which is handed through.
@@ -196,14 +196,7 @@ pub fn jvp<T: Tree, O: Tree>(f: impl Fn(&T) -> O, x: &T, dx: &T) -> (O, O) {
 }
 
 /// The derivative of a function at a point, recorded once: maps tangents of its input to tangents of its output. Call it like a function.
-pub struct Linearized<T, O>(Box<dyn Fn(&T) -> O + Send + Sync>);
-
-impl<T, O> Deref for Linearized<T, O> {
-    type Target = dyn Fn(&T) -> O + Send + Sync;
-    fn deref(&self) -> &Self::Target {
-        &*self.0
-    }
-}
+pub type Linearized<T, O> = Func<'static, T, O>;
 
 /// `f(x)` and its derivative there as a linear map: as [`jvp`] for many directions, without recording or differentiating `f` again. What the
 /// map takes from the point is computed once.
@@ -269,7 +262,7 @@ pub fn linearize<T: Tree, O: Tree + Send + Sync>(f: impl Fn(&T) -> O, x: &T) -> 
             Err(e) => like.map(&mut Poison(Tensor::poisoned(e.at(site)))),
         }
     };
-    (y, Linearized(Box::new(lin)))
+    (y, Func(Box::new(lin)))
 }
 
 /// The tree with the derivatives of its tensors cut: to every transform they are constants. As [`Tensor::detach`] of each.
@@ -286,14 +279,7 @@ pub fn stop_gradient<T: Tree>(x: &T) -> T {
 }
 
 /// The pullback of a function at a point: maps cotangents of its output to cotangents of its input. Call it like a function.
-pub struct Pullback<O, T>(Box<dyn Fn(&O) -> T + Send + Sync>);
-
-impl<O, T> Deref for Pullback<O, T> {
-    type Target = dyn Fn(&O) -> T + Send + Sync;
-    fn deref(&self) -> &Self::Target {
-        &*self.0
-    }
-}
+pub type Pullback<O, T> = Func<'static, O, T>;
 
 /// `f(x)` and its pullback (reverse mode).
 ///
@@ -334,5 +320,5 @@ pub fn vjp<T: Tree + Clone + Send + Sync, O: Tree>(f: impl Fn(&T) -> O, x: &T) -
             Err(e) => at.map(&mut Poison(Tensor::poisoned(e.at(site)))),
         }
     };
-    (y, Pullback(Box::new(pull)))
+    (y, Func(Box::new(pull)))
 }

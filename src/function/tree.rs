@@ -192,6 +192,23 @@ fn sorted<T, S>(map: &HashMap<String, T, S>) -> impl Iterator<Item = (&String, &
     entries.into_iter()
 }
 
+/// Calls a macro with every length of tuple that is a tree: letters for types, numbers for fields.
+macro_rules! for_tuples {
+    ($m:ident) => {
+        $m! {
+            (A 0);
+            (A 0, B 1);
+            (A 0, B 1, C 2);
+            (A 0, B 1, C 2, D 3);
+            (A 0, B 1, C 2, D 3, E 4);
+            (A 0, B 1, C 2, D 3, E 4, F 5);
+            (A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+            (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+        }
+    };
+}
+pub(super) use for_tuples;
+
 macro_rules! tuples {
     ($(($($t:ident $n:tt),+);)*) => {$(
         impl<$($t: Tree),+> Tree for ($($t,)+) {
@@ -204,16 +221,7 @@ macro_rules! tuples {
         }
     )*};
 }
-tuples! {
-    (A 0);
-    (A 0, B 1);
-    (A 0, B 1, C 2);
-    (A 0, B 1, C 2, D 3);
-    (A 0, B 1, C 2, D 3, E 4);
-    (A 0, B 1, C 2, D 3, E 4, F 5);
-    (A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
-}
+for_tuples!(tuples);
 
 /// [`Tree::visit`] of what is under `#[tree(frozen)]`: its tensors are [`Leaf::Frozen`]. The derive macro calls it.
 pub fn visit_frozen<T: Tree>(tree: &T, v: &mut dyn TreeVisitor) {

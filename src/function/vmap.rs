@@ -63,16 +63,7 @@ macro_rules! from_tuples {
         }
     )*};
 }
-from_tuples! {
-    (A 0);
-    (A 0, B 1);
-    (A 0, B 1, C 2);
-    (A 0, B 1, C 2, D 3);
-    (A 0, B 1, C 2, D 3, E 4);
-    (A 0, B 1, C 2, D 3, E 4, F 5);
-    (A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
-}
+tree::for_tuples!(from_tuples);
 
 /// `f`, a function of one example, as a function of many: it is recorded once, and every op becomes one over all examples. So a batch of
 /// matrix products is one product, and gradients of single examples need no loop.

@@ -43,11 +43,11 @@ pub struct Fused {
 pub fn fuse(simplified: &Trace, fusing: bool) -> Result<Fused> {
     let trace = prepare::prepare(simplified);
     let grouping = group::group(&trace, fusing);
-    let mut kernels = Vec::new();
+    let mut steps = Vec::new();
     for id in order(&grouping) {
         let g = &grouping.groups[id as usize];
         if let Kind::Control(v) = g.kind {
-            kernels.push(Step::Control(control(&trace, v, g)?));
+            steps.push(Step::Control(control(&trace, v, g)?));
             continue;
         }
         let lowered = lower::lower(&trace, &grouping, id)?;
@@ -59,10 +59,10 @@ pub fn fuse(simplified: &Trace, fusing: bool) -> Result<Fused> {
         }
         #[cfg(debug_assertions)]
         crate::loops::verify::verify(&lowered.kernel)?;
-        kernels.push(Step::Kernel(Box::new(lowered)));
+        steps.push(Step::Kernel(Box::new(lowered)));
     }
     let outputs = trace.outputs.iter().map(|&o| cost::base_of(&trace, o).0).collect();
-    let launches = launch::launches(kernels);
+    let launches = launch::launches(steps);
     Ok(Fused { trace, launches, outputs, refusals: grouping.refusals })
 }
 

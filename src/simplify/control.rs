@@ -54,8 +54,7 @@ pub(super) fn merge(t: &mut Trace) {
             t.insts[first.index()].op = Op::Region(Arc::new(both));
             if is_loop && count.0 != count.1 {
                 renumber(t, first, count);
-                for (to, numbers) in moved.values_mut().filter(|(to, _)| *to == first) {
-                    debug_assert!(*to == first);
+                for (_, numbers) in moved.values_mut().filter(|(to, _)| *to == first) {
                     numbers.iter_mut().filter(|k| **k == count.0).for_each(|k| *k = count.1);
                 }
             }
@@ -117,15 +116,15 @@ pub(super) fn prune(t: &Trace) -> Trace {
     let mut out = Trace::new();
     let mut map: Vec<ValueId> = Vec::with_capacity(t.insts.len());
     // By new region: the new number of each old result, or the operand that it is.
-    let mut results: HashMap<ValueId, Vec<Option<Result>>> = HashMap::new();
+    let mut results: HashMap<ValueId, Vec<Option<Place>>> = HashMap::new();
     for (i, inst) in t.insts.iter().enumerate() {
         let args: Args = inst.args.iter().map(|a| map[a.index()]).collect();
         if let Op::Output(k) = inst.op
             && let Some(r) = results.get(&args[0])
         {
             map.push(match r[k as usize] {
-                Some(Result::Number(n)) => out.push_typed(Op::Output(n as u32), &args, inst.dtype, inst.shape.clone(), inst.site),
-                Some(Result::Is(v)) => v,
+                Some(Place::Number(n)) => out.push_typed(Op::Output(n as u32), &args, inst.dtype, inst.shape.clone(), inst.site),
+                Some(Place::Is(v)) => v,
                 None => unreachable!("a result that is read is kept"),
             });
             continue;
@@ -146,7 +145,7 @@ pub(super) fn prune(t: &Trace) -> Trace {
         let v = out.push_typed(Op::Region(Arc::new(new)), &given, dtype, shape, inst.site);
         let numbers = numbers.into_iter().map(|n| {
             n.map(|n| match n {
-                Result::Is(operand) => Result::Is(args[operand.index()]),
+                Place::Is(operand) => Place::Is(args[operand.index()]),
                 number => number,
             })
         });
@@ -159,7 +158,7 @@ pub(super) fn prune(t: &Trace) -> Trace {
 
 /// Where a result of a pruned region is.
 #[derive(Clone, Copy)]
-enum Result {
+enum Place {
     Number(usize),
     /// It is this operand (by number), unchanged.
     Is(ValueId),
@@ -196,18 +195,18 @@ fn part(t: &Trace, takes: &[usize], yields: &[ValueId]) -> Trace {
     out
 }
 
-fn pruned_cond(r: &Region, other: &Trace, wanted: &[usize]) -> (Region, Vec<usize>, Vec<Option<Result>>) {
+fn pruned_cond(r: &Region, other: &Trace, wanted: &[usize]) -> (Region, Vec<usize>, Vec<Option<Place>>) {
     let yields = |t: &Trace| -> Vec<ValueId> { wanted.iter().map(|&k| t.outputs[k]).collect() };
     let branches = [&*r.body, other];
     let lives = branches.map(|t| live(t, yields(t).into_iter()));
     let takes: Vec<usize> = (0..r.arity()).filter(|&i| i == 0 || (0..2).any(|b| lives[b][branches[b].inputs[i].index()])).collect();
     let [body, other] = branches.map(|t| Arc::new(part(t, &takes, &yields(t))));
     let mut numbers = vec![None; r.results()];
-    wanted.iter().enumerate().for_each(|(n, &k)| numbers[k] = Some(Result::Number(n)));
+    wanted.iter().enumerate().for_each(|(n, &k)| numbers[k] = Some(Place::Number(n)));
     (Region { kind: RegionKind::Cond(other), body }, takes, numbers)
 }
 
-fn pruned_loop(r: &Region, l: &LoopSpec, wanted: &[usize]) -> (Region, Vec<usize>, Vec<Option<Result>>) {
+fn pruned_loop(r: &Region, l: &LoopSpec, wanted: &[usize]) -> (Region, Vec<usize>, Vec<Option<Place>>) {
     let (body, own) = (&*r.body, l.consts + l.carry);
     let go = match &l.trip {
         Trip::While(go) => Some(&**go),
@@ -246,10 +245,10 @@ fn pruned_loop(r: &Region, l: &LoopSpec, wanted: &[usize]) -> (Region, Vec<usize
         }
         None => l.trip.clone(),
     };
-    let mut numbers: Vec<Option<Result>> = vec![None; r.results()];
-    carry.iter().chain(&rows).enumerate().for_each(|(n, &k)| numbers[k] = Some(Result::Number(n)));
-    (0..l.carry).filter(|&k| fixed[k]).for_each(|k| numbers[k] = Some(Result::Is(ValueId::new(l.consts + k))));
-    numbers[r.results() - 1] = Some(Result::Number(yields.len()));
+    let mut numbers: Vec<Option<Place>> = vec![None; r.results()];
+    carry.iter().chain(&rows).enumerate().for_each(|(n, &k)| numbers[k] = Some(Place::Number(n)));
+    (0..l.carry).filter(|&k| fixed[k]).for_each(|k| numbers[k] = Some(Place::Is(ValueId::new(l.consts + k))));
+    numbers[r.results() - 1] = Some(Place::Number(yields.len()));
     let spec = LoopSpec { consts: consts.len(), carry: carry.len(), trip, ..l.clone() };
     (Region { kind: RegionKind::Loop(Arc::new(spec)), body: Arc::new(part(body, &takes, &yields)) }, operands, numbers)
 }

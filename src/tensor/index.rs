@@ -15,7 +15,7 @@ use crate::trace::{Op, ScatterMode};
 pub enum ScatterReduce {
     /// The sum.
     Sum,
-    /// The product. Every update is compared with every place along the axis: for short axes.
+    /// The product. There is no scatter that multiplies: few updates are compared with every place along the axis, many are sorted.
     Prod,
     /// The arithmetic mean.
     Mean,
