@@ -82,7 +82,7 @@ def calls():
     t["repeat_interleave"], t["repeat_interleave (axis 0)"] = (lambda x: x.repeat_interleave(3, 1)), (lambda x: x.repeat_interleave(3, 0))
     t["roll"], t["roll (axis 0)"] = (lambda x: x.roll(5, 1)), (lambda x: x.roll(5, 0))
     t["flip"], t["flip (axis 0)"] = (lambda x: x.flip(1)), (lambda x: x.flip(0))
-    t["rot90"] = lambda x: torch.rot90(x)
+    t["rot90"] = lambda x: torch.rot90(x).contiguous()
     t["diag_embed"] = t["diag (vector)"] = torch.diag
     t["tril"], t["triu"], t["diff"] = torch.tril, torch.triu, torch.diff
     t["constant_pad_nd"] = lambda x: F.pad(x, (1, 2))

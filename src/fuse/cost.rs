@@ -105,6 +105,11 @@ pub fn is_light(op: &Op) -> bool {
     op.is_elementwise() || matches!(op, Op::Iota(_) | Op::Random | Op::Gather(_) | Op::Concat(_) | Op::Const(_) | Op::Param(_))
 }
 
+/// Whether a value is a row (or slab) that a single computed number picks: read like a slice, from a place known once per kernel.
+pub fn picks_one(t: &Trace, v: ValueId) -> bool {
+    matches!(t[v].op, Op::Gather(_)) && t.shape(t[v].args[1]).numel() == 1
+}
+
 /// By how much a value may become cheaper because a row of elements shares it.
 const SHARED: usize = 16;
 
@@ -131,6 +136,11 @@ pub fn cones(t: &Trace) -> Vec<Cone> {
                 {
                     c.cost /= inst.shape[last].clamp(1, SHARED) as u32;
                 }
+            }
+            Op::Gather(_) if picks_one(t, v) => {
+                let (x, i) = (&out[inst.args[0].index()], &out[inst.args[1].index()]);
+                // The number itself is computed once in each kernel.
+                c = Cone { cost: 1 + x.cost + i.cost / SHARED as u32, reads: bytes + i.reads, heavy: x.heavy || i.heavy, ..c };
             }
             op if is_light(op) => {
                 c.cost = op_cost(op);

@@ -372,8 +372,9 @@ impl Grouper<'_> {
             // A prologue: only for the one contraction that reads it, and only if it is no epilogue of something else.
             let u = &uses[0];
             let bytes = (shape.numel() * self.t.dtype(v).size()) as u64;
-            if single && !is_output && u.reads == 1 && !buffered && !cone.heavy && self.t[v].op.is_elementwise() && cone.reads <= 2 * bytes
-            {
+            let here = !is_output && !buffered && !cone.heavy;
+            let prologue = single && u.reads == 1 && self.t[v].op.is_elementwise() && cone.reads <= 2 * bytes;
+            if here && (prologue || (cost::picks_one(self.t, v) && cone.cost <= RECOMPUTE)) {
                 self.clone_into(v, &uses);
             } else {
                 self.found(Kind::Loop, &shape, v, &uses);

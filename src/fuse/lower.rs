@@ -9,7 +9,7 @@ use crate::loops::{
     Access, Archetype, Arg, ArgId, Bound, Expr, ExprId, ExprKind, Index, IndexId, Kernel, LoopAxis, Pass, ReduceKind, ReduceSink,
     ScratchId, Store,
 };
-use crate::trace::{Op, ScatterMode, Trace, ValueId};
+use crate::trace::{Binary, Compare, Op, ScatterMode, Trace, ValueId};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -59,6 +59,8 @@ struct Lowering<'a> {
     param_ids: HashMap<u32, u32>,
     /// Reductions already placed: pass and number.
     reduced: HashMap<ValueId, (u32, u32)>,
+    /// Integer expressions that are positions, or differ from one by a number.
+    positions: HashMap<ExprId, Lin>,
     /// Values kept in row scratch by an earlier pass.
     kept: HashMap<ValueId, ScratchId>,
     elem: EnvId,
@@ -204,7 +206,9 @@ impl<'a> Lowering<'a> {
                 let Some(&at) = self.memo.get(&(i, ie)) else { return Err((i, ie)) };
                 let b = *batch as usize;
                 let n = self.t.shape(x)[b] as i64;
-                let row = self.ix.atom(Atom::Value(at, n), 0, (n - 1).max(0));
+                // A position that stays inside is an index like any other.
+                let known = self.positions.get(&at).filter(|l| matches!(self.ix.range(l), (lo, hi) if lo >= 0 && hi < n)).cloned();
+                let row = known.unwrap_or_else(|| self.ix.atom(Atom::Value(at, n), 0, (n - 1).max(0)));
                 let mut point: Point = env.point[..b].iter().cloned().collect();
                 point.push(row);
                 point.extend(env.point[k..].iter().cloned());
@@ -243,9 +247,34 @@ impl<'a> Lowering<'a> {
         let d = inst.dtype;
         Ok(match &inst.op {
             Op::Unary(u) => self.expr(ExprKind::Unary(*u, x[0]), d),
-            Op::Binary(b) => self.expr(ExprKind::Binary(*b, x[0], x[1]), d),
-            Op::Compare(c) => self.expr(ExprKind::Compare(*c, x[0], x[1]), d),
-            Op::Select => self.expr(ExprKind::Select(x[0], x[1], x[2]), d),
+            Op::Binary(b) => {
+                let sum = self.expr(ExprKind::Binary(*b, x[0], x[1]), d);
+                let position = match b {
+                    Binary::Add => self.combined(x[0], x[1], 1),
+                    Binary::Sub => self.combined(x[0], x[1], -1),
+                    Binary::Mul => self.multiple(x[0], x[1]).or_else(|| self.multiple(x[1], x[0])),
+                    _ => None,
+                };
+                if let Some(l) = position {
+                    self.positions.insert(sum, l);
+                }
+                sum
+            }
+            Op::Compare(c) => match self.positional(*c, x[0], x[1]) {
+                Some(kind) => self.expr(kind, d),
+                None => self.expr(ExprKind::Compare(*c, x[0], x[1]), d),
+            },
+            Op::Select => {
+                // What is only read within bounds needs no choice.
+                if let (ExprKind::InBounds(m), ExprKind::Load { arg, index, mask, .. }, ExprKind::Const(fill)) =
+                    (&self.kernel.exprs[x[0].index()].kind, &self.kernel.exprs[x[1].index()].kind, &self.kernel.exprs[x[2].index()].kind)
+                    && mask.is_empty()
+                {
+                    let kind = ExprKind::Load { arg: *arg, index: *index, mask: m.clone(), fill: *fill };
+                    return Ok(self.expr(kind, d));
+                }
+                self.expr(ExprKind::Select(x[0], x[1], x[2]), d)
+            }
             Op::Cast if self.t.dtype(inst.args[0]) == d => x[0],
             Op::Cast => self.expr(ExprKind::Cast(x[0]), d),
             Op::Pad(s) => {
@@ -285,7 +314,11 @@ impl<'a> Lowering<'a> {
             Op::Iota(a) => {
                 let l = self.envs[e as usize].point[*a as usize].clone();
                 let index = self.index(&l);
-                self.expr(ExprKind::Index(index), d)
+                let x = self.expr(ExprKind::Index(index), d);
+                if d.is_int() {
+                    self.positions.insert(x, l);
+                }
+                x
             }
             Op::Random => {
                 let p = self.envs[e as usize].point.clone();
@@ -295,6 +328,55 @@ impl<'a> Lowering<'a> {
             }
             other => bail!(Internal, "{} was to be computed inside another kernel", other.name()),
         })
+    }
+
+    /// `a + by * b`, where both are positions or numbers and nothing can wrap.
+    fn combined(&self, a: ExprId, b: ExprId, by: i64) -> Option<Lin> {
+        let lin = |x: ExprId| match self.kernel.exprs[x.index()].kind {
+            ExprKind::Const(Scalar::Int(c)) if c.unsigned_abs() < 1 << 31 => Some(Lin::constant(c)),
+            _ => self.positions.get(&x).cloned(),
+        };
+        let l = self.ix.add(&lin(a)?, &self.ix.mul(&lin(b)?, by));
+        self.exact(a, l)
+    }
+
+    /// A position times a number.
+    fn multiple(&self, a: ExprId, by: ExprId) -> Option<Lin> {
+        let ExprKind::Const(Scalar::Int(c)) = self.kernel.exprs[by.index()].kind else { return None };
+        let l = self.positions.get(&a)?;
+        (c.unsigned_abs() < 1 << 20).then(|| self.ix.mul(l, c)).and_then(|l| self.exact(a, l))
+    }
+
+    /// `l`, if it cannot leave the dtype of `like`.
+    fn exact(&self, like: ExprId, l: Lin) -> Option<Lin> {
+        let (lo, hi) = self.ix.range(&l);
+        let ends = match self.kernel.exprs[like.index()].dtype {
+            DType::I64 => 1i64 << 40,
+            DType::I32 => 1 << 31,
+            _ => return None,
+        };
+        (lo > -ends && hi < ends).then_some(l)
+    }
+
+    /// A comparison of positions as a bound, which is known for whole runs of them.
+    fn positional(&mut self, c: Compare, a: ExprId, b: ExprId) -> Option<ExprKind> {
+        let l = self.combined(a, b, -1)?;
+        let (lo, hi) = self.ix.range(&l);
+        let (from, to) = match c {
+            Compare::Eq => (0, 1),
+            Compare::Lt => (lo, 0),
+            Compare::Le => (lo, 1),
+            Compare::Gt => (1, hi + 1),
+            Compare::Ge => (0, hi + 1),
+            Compare::Ne => return None,
+        };
+        if hi < from || lo >= to {
+            return Some(ExprKind::Const(Scalar::Bool(false)));
+        }
+        if lo >= from && hi < to {
+            return Some(ExprKind::Const(Scalar::Bool(true)));
+        }
+        Some(ExprKind::InBounds(SmallVec::from_elem(Bound { index: self.index(&l), lo: from, hi: to }, 1)))
     }
 
     /// The expression for `v` at `e`.
@@ -424,6 +506,7 @@ pub fn lower(t: &Trace, g: &Grouping, id: u32) -> Result<Lowered> {
         param_ids: HashMap::new(),
         reduced: HashMap::new(),
         kept: HashMap::new(),
+        positions: HashMap::new(),
         elem: 0,
     };
     l.elem = l.env(Env { point: Point::new(), bounds: SmallVec::new() });

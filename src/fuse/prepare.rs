@@ -2,7 +2,7 @@
 
 use super::cost::{self, Edge};
 use crate::base::{DType, Scalar, Shape};
-use crate::trace::{Args, Op, PadSpec, Reduce, Trace, ValueId};
+use crate::trace::{Args, Binary, Inst, Op, PadSpec, Reduce, Trace, ValueId};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -59,8 +59,11 @@ pub fn prepare(t: &Trace) -> Trace {
                 let factors = &t[inst.args[0]].args;
                 let (a, b) = (map[factors[0].index()], map[factors[1].index()]);
                 let (a, b) = (out.transpose_last(a), out.transpose_last(b));
-                out.push_typed(Op::Dot, &[b, a], inst.dtype, inst.shape.clone(), t[inst.args[0]].site)
+                outer_product(&mut out, b, a, inst)
+                    .unwrap_or_else(|| out.push_typed(Op::Dot, &[b, a], inst.dtype, inst.shape.clone(), t[inst.args[0]].site))
             }
+            Op::Dot => outer_product(&mut out, args[0], args[1], inst)
+                .unwrap_or_else(|| out.push_typed(Op::Dot, &args, inst.dtype, inst.shape.clone(), inst.site)),
             Op::Reduce(kind, axes) => split(&mut out, *kind, args[0], axes)
                 .unwrap_or_else(|| out.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site)),
             op => out.push_typed(op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site),
@@ -73,6 +76,16 @@ pub fn prepare(t: &Trace) -> Trace {
         out.outputs.push(v);
     }
     out
+}
+
+/// A product without a sum, `[.., M, 1]` times `[.., 1, N]`, is elementwise.
+fn outer_product(t: &mut Trace, a: ValueId, b: ValueId, inst: &Inst) -> Option<ValueId> {
+    let left = t.shape(a);
+    if left[left.rank() - 1] != 1 {
+        return None;
+    }
+    let (a, b) = (t.broadcast(a, &inst.shape), t.broadcast(b, &inst.shape));
+    Some(t.binary(Binary::Mul, a, b))
 }
 
 /// True for the permutation that swaps the last two axes and moves no other.

@@ -4,6 +4,8 @@
 
 use super::drive::Held;
 use super::executable::{CpuExecutable, Table};
+use super::pool::pool;
+use super::strip::{Buffers, Course, Strips};
 use super::{MEMORY, nest::internal};
 use crate::backend::counters;
 use crate::base::Result;
@@ -50,6 +52,8 @@ struct Loop {
     number: usize,
     flag: usize,
     workspace: usize,
+    /// Runs all iterations on a strip of the elements at a time.
+    strips: Option<Strips>,
 }
 
 impl Sub {
@@ -153,6 +157,11 @@ impl Code {
         };
         for (what, sub) in subs {
             let _ = writeln!(out, "{what}:");
+            if let Kind::Loop(l) = &self.kind
+                && l.strips.is_some()
+            {
+                let _ = writeln!(out, "all iterations on one strip of the elements after the other");
+            }
             (0..sub.exe.steps()).for_each(|i| out.push_str(&crate::backend::Executable::source(&sub.exe, i)));
         }
     }
@@ -173,7 +182,12 @@ impl Loop {
         let unread = p.carry.iter().zip(read).map(|(&b, &read)| if read { 0 } else { place(b) }).collect();
         let rows = p.rows.iter().zip(&read[p.carry.len()..]).map(|(&b, &read)| if read { 0 } else { place(b) }).collect();
         let (arena, number, flag) = (place(body.exe.arena_bytes()), place(8), place(1));
-        Ok(Loop { p: p.clone(), body, first, in_place, others, unread, rows, arena, number, flag, workspace })
+        // A condition looks at all elements, and what is copied between iterations is no part of the kernel.
+        let own =
+            |k: usize| matches!(body.results[k], PlanResult::Output(n) if body.owner[n as usize] == k) || in_place.get(k) == Some(&true);
+        let plain = first.is_none() && body.results.len() == p.carry.len() + p.rows.len() && (0..body.results.len()).all(own);
+        let strips = if plain { Strips::new(&body.exe)? } else { None };
+        Ok(Loop { p: p.clone(), body, first, in_place, others, unread, rows, arena, number, flag, workspace, strips })
     }
 
     /// # Safety
@@ -207,12 +221,40 @@ impl Loop {
                 given.push(number.cast());
                 first.run(&given, &[flag], &[1])?;
             }
+            let mut count = 0u64;
+            if let Some(strips) = &self.strips
+                && most != u64::MAX
+            {
+                // Rows go the other way in reverse.
+                let row = |first: *mut u8, bytes: usize| {
+                    let (start, step) = if p.reverse { (most.max(1) - 1, -(bytes as isize)) } else { (0, bytes as isize) };
+                    let first = first.wrapping_add(start as usize * bytes);
+                    Course { even: first, odd: first, step }
+                };
+                let from = |k: usize| match k.checked_sub(p.consts) {
+                    Some(c) if c < carry => Course { even: current[c], odd: other[c], step: 0 },
+                    Some(c) if c < carry + p.stacks.len() => row(operands[k], p.stacks[c - carry]),
+                    _ => Course::fixed(inputs[k]),
+                };
+                let to = |&k: &usize| match k.checked_sub(carry) {
+                    None => Course { even: other[k], odd: current[k], step: 0 },
+                    Some(j) if results[k].is_null() => Course::fixed(at(self.rows[j])),
+                    Some(j) => row(results[k], p.rows[j]),
+                };
+                let outputs: SmallVec<[Course; 16]> = self.body.owner.iter().map(to).collect();
+                let number = inputs.len() - 1;
+                let inputs: SmallVec<[Course; 16]> = (0..inputs.len()).map(from).collect();
+                strips.run(pool(), &Buffers { inputs: &inputs, outputs: &outputs, number }, most);
+                if most % 2 == 1 {
+                    std::mem::swap(&mut current, &mut other);
+                }
+                count = most;
+            }
             let mut to: SmallVec<[*mut u8; 16]> = SmallVec::from_elem(flag, self.body.results.len());
             let mut outputs: SmallVec<[*mut u8; 16]> = SmallVec::from_elem(flag, self.body.owner.len());
             let mut table = Table::new();
             let mut sizes: SmallVec<[usize; 16]> = p.carry.iter().chain(&p.rows).copied().collect();
             sizes.resize(self.body.results.len(), 1);
-            let mut count = 0u64;
             while count < most && *flag != 0 {
                 *number = count as i64;
                 let row = if p.reverse { most - 1 - count } else { count } as usize;

@@ -3,6 +3,7 @@
 use super::alloc::CpuStorage;
 use super::compile::{StoreStyle, compile, compute};
 use super::conv::Conv;
+use super::cut::cut;
 use super::drive::{Driver, Held, Plan, SERIAL_NS};
 use super::matmul::Matmul;
 use super::nest::{self, Analysis, Mode, internal};
@@ -39,6 +40,8 @@ fn stream_bytes() -> usize {
 /// A kernel ready to run.
 enum Code {
     Driven(Box<Driver>),
+    /// Parts of its domain, each with a program of its own.
+    Cut(Vec<Driver>),
     Scatter(Box<Scatter>),
     Matmul(Box<Matmul>),
     Conv(Box<Conv>),
@@ -134,9 +137,20 @@ fn prepare(k: &Kernel, style: StoreStyle) -> Result<Code> {
                 return Ok(Code::Conv(Box::new(c)));
             }
         }
+        Archetype::Pointwise => {
+            if let Some(parts) = parts(k) {
+                return Ok(Code::Cut(parts.iter().map(|p| driver(p, style)).collect::<Result<_>>()?));
+            }
+        }
         _ => {}
     }
     programs(k, style)
+}
+
+/// The kernel in parts, where its domain is cut.
+fn parts(k: &Kernel) -> Option<Vec<Kernel>> {
+    let split = split(k);
+    cut(split.as_ref().unwrap_or(k))
 }
 
 fn programs(k: &Kernel, style: StoreStyle) -> Result<Code> {
@@ -255,6 +269,14 @@ impl CpuExecutable {
         Ok(outputs)
     }
 
+    /// Its only kernel, if it is one, with the slots it is bound to.
+    pub(super) fn only_kernel(&self) -> Option<(&Kernel, StoreStyle, SmallVec<[Place; 8]>)> {
+        let [Step::Kernels(l)] = &self.steps[..] else { return None };
+        let [i] = &l[..] else { return None };
+        let places = i.slots.iter().map(|&s| self.slots[s as usize].place).collect();
+        i.params.is_empty().then_some((&*i.kernel, i.style, places))
+    }
+
     /// How many steps a run takes.
     pub(super) fn steps(&self) -> usize {
         self.steps.len()
@@ -299,7 +321,7 @@ impl CpuExecutable {
 /// Pointers of one instance.
 struct Call<'a> {
     driver: &'a Driver,
-    args: SmallVec<[*mut u8; 8]>,
+    args: SmallVec<[*mut u8; 16]>,
     params: SmallVec<[u64; 16]>,
     first: usize,
 }
@@ -312,7 +334,7 @@ fn launch(l: &[Instance], table: &[*mut u8], values: &[Scalar]) -> Result<()> {
     let mut calls: SmallVec<[Call<'_>; 1]> = SmallVec::new();
     let (mut tasks, mut cost) = (0, 0u64);
     for i in l {
-        let args: SmallVec<[*mut u8; 8]> = i.slots.iter().map(|&s| table[s as usize]).collect();
+        let args: SmallVec<[*mut u8; 16]> = i.slots.iter().map(|&s| table[s as usize]).collect();
         let mut params = SmallVec::new();
         param_block(&i.kernel.params, &i.params, values, &mut params);
         match &i.code {
@@ -325,6 +347,14 @@ fn launch(l: &[Instance], table: &[*mut u8], values: &[Scalar]) -> Result<()> {
                 // SAFETY: sizes were checked when the plan was prepared; Loop IR keeps indices inside.
                 None => unsafe { d.regions(pool, &MEMORY, &args, params.as_ptr())? },
             },
+            Code::Cut(parts) => {
+                for d in parts {
+                    cost = cost.saturating_add(d.cost);
+                    calls.push(Call { driver: d, args: args.clone(), params: params.clone(), first: tasks });
+                    // Pointwise kernels are one region.
+                    tasks += d.tasks().unwrap_or(0);
+                }
+            }
             // SAFETY: as above.
             Code::Matmul(m) => unsafe { m.run(pool, &MEMORY, &args, params.as_ptr())? },
             // SAFETY: as above.
@@ -365,30 +395,38 @@ impl Executable for CpuExecutable {
         if l.len() > 1 {
             let _ = writeln!(out, "{} instances of", l.len());
         }
-        let split = split(&i.kernel);
-        let k = split.as_ref().unwrap_or(&i.kernel);
-        let forms = nest::forms(k);
-        let mode = mode_of(k, &forms);
-        let scatter = matches!(k.archetype, Archetype::Scatter(_));
-        let text = (|| -> Result<()> {
-            let mut an = Analysis::new(k, forms, mode, None, 0)?;
-            let _ = writeln!(
-                out,
-                "{:?} kernel, {mode:?} traversal: base {:?} mid {:?} vector {:?}",
-                k.archetype, an.nest.par, an.nest.mid, an.nest.vec
-            );
-            for p in 0..k.passes.len() {
-                let _ = writeln!(out, " pass {p}:");
-                compile(&mut an, p, i.style, scatter, true)?.text(&mut out);
+        let parts = parts(&i.kernel);
+        if let Some(p) = &parts {
+            let _ = writeln!(out, "cut into {} parts", p.len());
+        }
+        for k in parts.as_deref().unwrap_or(std::slice::from_ref(&*i.kernel)) {
+            if let Err(e) = text(k, i.style, &mut out) {
+                let _ = writeln!(out, "{e}");
             }
-            for (n, line) in an.nest.lines.iter().enumerate() {
-                let _ = writeln!(out, " line{n} = {} + base {:?} + mid {:?} + vector {:?}", line.base, line.par, line.mid, line.vec);
-            }
-            Ok(())
-        })();
-        if let Err(e) = text {
-            let _ = writeln!(out, "{e}");
         }
         out
     }
+}
+
+/// Appends the traversal and the tile programs of a kernel.
+fn text(k: &Kernel, style: StoreStyle, out: &mut String) -> Result<()> {
+    let split = split(k);
+    let k = split.as_ref().unwrap_or(k);
+    let forms = nest::forms(k);
+    let mode = mode_of(k, &forms);
+    let scatter = matches!(k.archetype, Archetype::Scatter(_));
+    let mut an = Analysis::new(k, forms, mode, None, 0)?;
+    let _ = writeln!(
+        out,
+        "{:?} kernel, {mode:?} traversal: base {:?} mid {:?} vector {:?}",
+        k.archetype, an.nest.par, an.nest.mid, an.nest.vec
+    );
+    for p in 0..k.passes.len() {
+        let _ = writeln!(out, " pass {p}:");
+        compile(&mut an, p, style, scatter, true)?.text(out);
+    }
+    for (n, line) in an.nest.lines.iter().enumerate() {
+        let _ = writeln!(out, " line{n} = {} + base {:?} + mid {:?} + vector {:?}", line.base, line.par, line.mid, line.vec);
+    }
+    Ok(())
 }

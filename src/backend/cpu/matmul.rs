@@ -7,6 +7,7 @@ use super::alloc::Allocator;
 use super::compile::{StoreStyle, compute};
 use super::drive::{Driver, Held, Ptr, Ptrs, SERIAL_NS};
 use super::executable::driver;
+use super::kernels::matvec::matvec;
 use super::micro::micro;
 use super::nest::{self, Analysis, Form, Mode, post_order};
 use super::packed;
@@ -14,7 +15,7 @@ use super::pool::Pool;
 use super::run::{Bound, Task, with_scratch};
 use super::{CACHE, MEMORY};
 use crate::base::{DType, Result};
-use crate::loops::{Access, Arg, ArgId, ExprId, ExprKind, Index, IndexId, Kernel, Pass, ReduceKind, Store};
+use crate::loops::{Access, Arg, ArgId, Expr, ExprId, ExprKind, Index, IndexId, Kernel, Pass, ReduceKind, Store};
 use smallvec::SmallVec;
 
 /// Largest block of the result.
@@ -34,6 +35,8 @@ struct Factor {
     /// Computes the temporary.
     make: Option<Box<Driver>>,
     bytes: usize,
+    /// Computes what is to be added to `base`: one number for the whole kernel.
+    offset: Option<Box<Driver>>,
 }
 
 /// A destination: argument, offset, batch strides, row and column stride.
@@ -102,6 +105,24 @@ fn materialise(k: &Kernel, e: ExprId, axes: &[usize], dtype: DType) -> (Kernel, 
     (q, numel)
 }
 
+/// Whether an index that is no affine function is the same everywhere.
+fn constant(k: &Kernel, forms: &[Form], i: usize) -> bool {
+    let ne = k.exprs.len();
+    let reached = post_order(ne + k.indices.len(), &[(ne + i) as u32], |x, out| nest::children(k, forms, x as usize, out));
+    let moves = |x: &u32| *x as usize >= ne && forms[*x as usize - ne].strides.iter().any(|&s| s != 0);
+    let varies = |x: &u32| matches!(k.exprs.get(*x as usize).map(|e| &e.kind), Some(ExprKind::Reduced(..) | ExprKind::Scratch(_)));
+    !reached.iter().any(|x| moves(x) || varies(x))
+}
+
+/// A kernel that computes an index at the first point of all axes.
+fn origin(k: &Kernel, index: IndexId) -> Result<Driver> {
+    let mut q = k.clone();
+    q.exprs.push(Expr { kind: ExprKind::Index(index), dtype: DType::I64 });
+    let e = ExprId(q.exprs.len() as u32 - 1);
+    let (q, _) = materialise(&q, e, &[], DType::I64);
+    driver(&q, StoreStyle { late: false, stream: 0 })
+}
+
 #[allow(clippy::too_many_arguments)]
 fn factor(
     k: &Kernel,
@@ -117,18 +138,20 @@ fn factor(
     let dtype = compute(x.dtype);
     if let ExprKind::Load { arg, index, mask, .. } = &x.kind
         && mask.is_empty()
-        && forms[index.index()].atoms.is_empty()
         && k.args[arg.index()].dtype == dtype
+        && let f = &forms[index.index()]
+        && f.atoms.iter().all(|a| constant(k, forms, a.0 as usize))
     {
-        let f = &forms[index.index()];
+        let offset = if f.atoms.is_empty() { None } else { Some(Box::new(origin(k, *index)?)) };
         return Ok(Factor {
             arg: arg.index(),
-            base: f.base,
+            base: if offset.is_some() { 0 } else { f.base },
             batch: batch.iter().map(|&a| f.strides[a]).collect(),
             outer: f.strides[outer] as isize,
             inner: f.strides[inner] as isize,
             make: None,
             bytes: 0,
+            offset,
         });
     }
     // Batch axes the factor does not depend on are not repeated.
@@ -148,7 +171,16 @@ fn factor(
     let row = k.axes[second].extent as isize;
     let (o, i) = if outer_first { (row, 1) } else { (1, row) };
     let make = driver(&q, StoreStyle { late: false, stream: 0 })?;
-    Ok(Factor { arg: args, base: 0, batch: strides, outer: o, inner: i, make: Some(Box::new(make)), bytes: numel * dtype.size() })
+    Ok(Factor {
+        arg: args,
+        base: 0,
+        batch: strides,
+        outer: o,
+        inner: i,
+        make: Some(Box::new(make)),
+        bytes: numel * dtype.size(),
+        offset: None,
+    })
 }
 
 impl Matmul {
@@ -210,12 +242,12 @@ impl Matmul {
     /// # Safety
     /// `args` are the kernel's buffers, `params` its parameters.
     pub unsafe fn run(&self, pool: &Pool, mem: &'static Allocator, args: &[*mut u8], params: *const u64) -> Result<()> {
-        let mut all: SmallVec<[*mut u8; 8]> = SmallVec::from_slice(args);
+        let mut all: SmallVec<[*mut u8; 16]> = SmallVec::from_slice(args);
         let mut held: SmallVec<[Held; 2]> = SmallVec::new();
         for f in [&self.a, &self.b] {
             if let Some(d) = &f.make {
                 let h = Held::new(mem, f.bytes)?;
-                let mut own: SmallVec<[*mut u8; 8]> = SmallVec::from_slice(args);
+                let mut own: SmallVec<[*mut u8; 16]> = SmallVec::from_slice(args);
                 own.push(h.get());
                 // SAFETY: as promised; the temporary is the synthetic kernel's last argument.
                 unsafe { d.run(pool, &MEMORY, &own, params)? };
@@ -223,6 +255,16 @@ impl Matmul {
                 held.push(h);
             }
         }
+        let offset = |f: &Factor| -> Result<isize> {
+            let Some(d) = &f.offset else { return Ok(0) };
+            let mut at = 0i64;
+            let mut own: SmallVec<[*mut u8; 16]> = SmallVec::from_slice(args);
+            own.push((&raw mut at).cast());
+            // SAFETY: as promised; the number is the synthetic kernel's last argument.
+            unsafe { d.run(pool, &MEMORY, &own, params)? };
+            Ok(at as isize)
+        };
+        let (a_at, b_at) = (offset(&self.a)?, offset(&self.b)?);
         debug_assert!(all.len() >= self.args);
         let size = self.dtype.size();
         let batches: usize = self.batch.iter().product();
@@ -257,8 +299,8 @@ impl Matmul {
                 o as isize
             };
             let pointer = |arg: usize, o: isize| all.get()[arg].wrapping_offset(o * size as isize);
-            let a = pointer(self.a.arg, at(self.a.base, &self.a.batch) + m0 as isize * self.a.outer);
-            let b = pointer(self.b.arg, at(self.b.base, &self.b.batch) + n0 as isize * self.b.outer);
+            let a = pointer(self.a.arg, at(self.a.base, &self.a.batch) + a_at + m0 as isize * self.a.outer);
+            let b = pointer(self.b.arg, at(self.b.base, &self.b.batch) + b_at + n0 as isize * self.b.outer);
             let product = |dst: *mut u8, rs: isize, cs: isize| {
                 // SAFETY: the blocks lie inside the factors and the destination.
                 unsafe {
@@ -330,6 +372,16 @@ pub unsafe fn gemm_block(
                 unsafe { gemm::gemm(m, n, k, dst, dcs, drs, false, a, acs, ars, b, bcs, brs, 0.0, 1.0, false, false, false, none) }
             }
         }};
+    }
+    if dtype == DType::F32 && k > 0 && (m == 1 || n == 1) {
+        let (to, a, b) = (dst.cast::<f32>(), a.cast::<f32>().cast_const(), b.cast::<f32>().cast_const());
+        // SAFETY: as promised.
+        let done = unsafe {
+            if n == 1 { matvec((m, k), (to, drs), (a, ars, acs), (b, brs)) } else { matvec((n, k), (to, dcs), (b, bcs, brs), (a, acs)) }
+        };
+        if done {
+            return;
+        }
     }
     match dtype {
         DType::F32 => go!(f32),

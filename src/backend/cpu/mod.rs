@@ -13,6 +13,7 @@ pub mod cache;
 pub mod compile;
 mod control;
 mod conv;
+mod cut;
 pub mod drive;
 pub mod executable;
 pub mod kernels;
@@ -22,10 +23,12 @@ pub mod nest;
 mod packed;
 pub mod pool;
 pub mod program;
-pub mod run;
+mod rewrite;
+mod run;
 mod scatter;
 mod sort;
 mod split;
+mod strip;
 mod tile;
 
 #[cfg(test)]

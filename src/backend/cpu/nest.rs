@@ -102,7 +102,9 @@ pub struct Stage {
     /// Bytes per element.
     pub size: usize,
     /// Distance of lanes in elements.
-    pub stride: usize,
+    pub stride: isize,
+    /// Successive points of the stage axis are one element apart, downwards.
+    pub reversed: bool,
     /// Written, else read.
     pub store: bool,
 }
@@ -411,8 +413,9 @@ impl<'k> Analysis<'k> {
         Ok(an)
     }
 
-    /// The distance of lanes of index `i`, if it is positive and the same everywhere and the index is contiguous along some base axis.
-    fn transposed(&self, i: IndexId) -> Option<(usize, usize)> {
+    /// A base axis along which index `i` is contiguous, the distance of its lanes, which is the same everywhere, and whether the axis runs
+    /// downwards.
+    fn transposed(&self, i: IndexId) -> Option<(usize, isize, bool)> {
         let line = &self.nest.lines[self.line_of[i.index()] as usize];
         let stride = *line.vec.last()?;
         let mut want = stride;
@@ -422,8 +425,8 @@ impl<'k> Analysis<'k> {
             }
             want *= e as i64;
         }
-        let axis = line.par.iter().zip(&self.nest.par).position(|(&s, &e)| s == 1 && e >= 16)?;
-        (stride >= 16 && self.forms[i.index()].atoms.is_empty()).then_some((axis, stride as usize))
+        let axis = line.par.iter().zip(&self.nest.par).position(|(&s, &e)| s.abs() == 1 && e >= 16)?;
+        (stride.abs() >= 16 && self.forms[i.index()].atoms.is_empty()).then_some((axis, stride as isize, line.par[axis] < 0))
     }
 
     fn choose_stage_axis(&self) -> Option<usize> {
@@ -433,7 +436,7 @@ impl<'k> Analysis<'k> {
         let mut votes: SmallVec<[usize; 8]> = SmallVec::from_elem(0, self.nest.par.len());
         let mut vote = |i: IndexId| {
             if self.line_of[i.index()] != NO_LINE
-                && let Some((axis, _)) = self.transposed(i)
+                && let Some((axis, ..)) = self.transposed(i)
             {
                 votes[axis] += 1;
             }
@@ -452,12 +455,12 @@ impl<'k> Analysis<'k> {
     /// The transposed block of an access, if it is one.
     fn stage(&mut self, arg: usize, index: IndexId, store: bool) -> Option<Path> {
         let axis = self.nest.stage_axis?;
-        let (a, stride) = self.transposed(index)?;
+        let (a, stride, reversed) = self.transposed(index)?;
         if a != axis {
             return None;
         }
         let size = self.k.args[arg].dtype.size();
-        self.nest.stages.push(Stage { arg: arg as u16, line: self.line_of[index.index()], size, stride, store });
+        self.nest.stages.push(Stage { arg: arg as u16, line: self.line_of[index.index()], size, stride, reversed, store });
         Some(Path::Staged((self.nest.stages.len() - 1) as u16))
     }
 
@@ -472,7 +475,13 @@ impl<'k> Analysis<'k> {
             let x = self.order[at] as usize;
             if x >= ne {
                 let i = x - ne;
-                let mut level = if self.affine_varies(i) { VECTOR } else { UNIFORM };
+                let mut level = if self.affine_varies(i) {
+                    VECTOR
+                } else if self.forms[i].strides.iter().any(|&s| s != 0) {
+                    UNIFORM
+                } else {
+                    CONST
+                };
                 for &(a, _) in &self.forms[i].atoms {
                     let l = if a as usize != i {
                         self.index_level[a as usize]
@@ -513,7 +522,8 @@ impl<'k> Analysis<'k> {
                     let (arg, index, mask) = (arg.index(), *index, mask.clone());
                     let staged = if mask.is_empty() { self.stage(arg, index, false) } else { None };
                     self.paths[x] = staged.unwrap_or_else(|| self.path(Some(index), &mask));
-                    self.index_level[index.index()].max(self.bounds_level(&mask))
+                    let level = self.index_level[index.index()];
+                    if mask.is_empty() { level } else { level.max(self.bounds_level(&mask)) }
                 }
             };
             self.level[x] = level;

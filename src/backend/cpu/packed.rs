@@ -61,7 +61,7 @@ unsafe fn pack(to: *mut u8, from: *const u8, by_row: isize, by_col: isize, rows:
             std::ptr::write_bytes(to, 0, rows * STRIP);
         }
         if by_row == 1 && by_col > 0 {
-            moves::transpose(to, STRIP / size, from, by_col as usize, cols, rows, size);
+            moves::transpose(to, (STRIP / size) as isize, from, by_col, cols, rows, size);
             return;
         }
         for i in 0..rows {

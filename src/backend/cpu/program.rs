@@ -87,7 +87,8 @@ pub struct WalkOp {
     pub size: u8,
     /// Register it fills (loads), or slot it reads (stores).
     pub reg: u16,
-    /// Slot that is pointed at the result: the register, or the buffer itself where the tile lies contiguous in it.
+    /// Slot that is pointed at the result: the register, or the buffer itself where the tile lies contiguous in it. None: the elements are wanted
+    /// where `reg` points.
     pub out: u16,
 }
 
@@ -250,6 +251,7 @@ impl Program {
                         let w = &self.walks[w as usize];
                         match w.kind {
                             WalkKind::Store { arg } => format!("{name} arg{arg}[walk{}] = {}", w.walk, s(w.reg)),
+                            WalkKind::Load { arg, .. } if w.out == NONE => format!("{} = {name} arg{arg}[walk{}]", s(w.reg), w.walk),
                             WalkKind::Load { arg, .. } => format!("{} = {name} arg{arg}[walk{}] ({})", s(w.out), w.walk, s(w.reg)),
                             _ => format!("{} = {name} walk{} ({})", s(w.out), w.walk, s(w.reg)),
                         }

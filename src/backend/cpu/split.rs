@@ -2,7 +2,9 @@
 //! take its place and the index is affine.
 
 use super::nest;
-use crate::loops::{Bound, ExprKind, Index, IndexId, Kernel, LoopAxis};
+use super::rewrite::at_axes;
+use crate::loops::{Index, Kernel, LoopAxis};
+use std::cmp::Ordering;
 
 /// More splits than any real chain of reshapes needs.
 const MOST: usize = 16;
@@ -48,49 +50,16 @@ fn candidate(k: &Kernel) -> Option<(usize, usize)> {
 }
 
 fn apply(k: &Kernel, axis: usize, inner: usize) -> Kernel {
-    let mut q = k.clone();
-    q.axes[axis].extent = k.axes[axis].extent / inner;
-    q.axes.insert(axis + 1, LoopAxis { extent: inner, row: k.axes[axis].row });
-    let mut map: Vec<IndexId> = Vec::with_capacity(k.indices.len());
-    q.indices.clear();
-    for ix in &k.indices {
-        let push = |q: &mut Kernel, i: Index| {
-            q.indices.push(i);
-            IndexId(q.indices.len() as u32 - 1)
-        };
-        let at = |i: IndexId| map[i.index()];
-        let new = match *ix {
-            Index::Axis(a) if a as usize == axis => {
-                let outer = push(&mut q, Index::Axis(a));
-                let outer = push(&mut q, Index::Mul(outer, inner as i64));
-                let inner = push(&mut q, Index::Axis(a + 1));
-                push(&mut q, Index::Add(outer, inner))
-            }
-            Index::Axis(a) if a as usize > axis => push(&mut q, Index::Axis(a + 1)),
-            Index::Add(a, b) => push(&mut q, Index::Add(at(a), at(b))),
-            Index::Mul(a, c) => push(&mut q, Index::Mul(at(a), c)),
-            Index::Div(a, c) => push(&mut q, Index::Div(at(a), c)),
-            Index::Mod(a, c) => push(&mut q, Index::Mod(at(a), c)),
-            other => push(&mut q, other),
-        };
-        map.push(new);
-    }
-    let at = |i: &mut IndexId| *i = map[i.index()];
-    let bounds = |m: &mut [Bound]| m.iter_mut().for_each(|b| b.index = map[b.index.index()]);
-    for e in &mut q.exprs {
-        match &mut e.kind {
-            ExprKind::Load { index, mask, .. } => {
-                at(index);
-                bounds(mask);
-            }
-            ExprKind::Index(i) | ExprKind::Random(_, _, i) => at(i),
-            ExprKind::InBounds(mask) => bounds(mask),
-            _ => {}
+    let mut axes = k.axes.clone();
+    axes[axis].extent /= inner;
+    axes.insert(axis + 1, LoopAxis { extent: inner, row: axes[axis].row });
+    at_axes(k, axes, |q, a| match (a as usize).cmp(&axis) {
+        Ordering::Less => q.axis(a),
+        Ordering::Greater => q.axis(a + 1),
+        Ordering::Equal => {
+            let (outer, rest) = (q.axis(a), q.axis(a + 1));
+            let outer = q.push(Index::Mul(outer, inner as i64));
+            q.push(Index::Add(outer, rest))
         }
-    }
-    for s in q.passes.iter_mut().flat_map(|p| &mut p.stores) {
-        at(&mut s.index);
-        bounds(s.valid.as_mut_slice());
-    }
-    q
+    })
 }

@@ -8,6 +8,7 @@ mod derivatives;
 mod errors;
 mod fft;
 mod jit;
+mod large;
 mod named;
 mod numbers;
 mod precision;

@@ -27,7 +27,7 @@ impl Emitter<'_, '_> {
                 let v = self.vals[y as usize];
                 let c = self.constant(c as u64);
                 self.release(y);
-                Ok(self.plain("index divide", f, 8, v.level.max(UNIFORM), v.slot, c, NONE))
+                Ok(self.plain("index divide", f, 8, v.level, v.slot, c, NONE))
             }
             Index::Value(e, n) => {
                 let v = self.vals[e.index()];
@@ -136,7 +136,9 @@ impl Emitter<'_, '_> {
         let line = self.an.line_of[index.index()];
         self.p.accesses.push(Access { slot, arg: arg as u16, line, dynamic, size: size as u8, stream });
         if dynamic != NONE {
-            self.push(UNIFORM, Instr::Point(i), || "point".into());
+            // A stream comes back to its start with every base point.
+            let level = if stream { UNIFORM } else { self.an.index_level[index.index()] };
+            self.push(level, Instr::Point(i), || "point".into());
         }
         (slot, size as u8)
     }
@@ -177,7 +179,8 @@ impl Emitter<'_, '_> {
         Ok(Val { slot: dst, reg, level })
     }
 
-    pub(super) fn load(&mut self, x: usize) -> Result<Val> {
+    /// `into` is where a load by a walk is to leave its elements.
+    pub(super) fn load(&mut self, x: usize, into: Option<u16>) -> Result<Val> {
         let ExprKind::Load { arg, index, mask, fill } = &self.k.exprs[x].kind else { return Err(internal("not a load")) };
         let (arg, index, d) = (arg.index(), *index, self.k.args[arg.index()].dtype);
         let mut bits = [0u8; 8];
@@ -185,7 +188,7 @@ impl Emitter<'_, '_> {
         let v = match self.an.paths[x] {
             Path::Uniform => {
                 let (slot, _) = self.access(arg, index, false);
-                Val { slot, reg: NONE, level: UNIFORM }
+                Val { slot, reg: NONE, level: self.an.index_level[index.index()] }
             }
             Path::Stream => {
                 let (slot, _) = self.access(arg, index, true);
@@ -206,7 +209,16 @@ impl Emitter<'_, '_> {
                     None => NONE,
                 };
                 let fill = self.constant(u64::from_ne_bytes(bits));
-                self.walk(WalkKind::Load { arg: arg as u16, fill }, w, dynamic, d.size(), self.an.level[x], "load")
+                let kind = WalkKind::Load { arg: arg as u16, fill };
+                let Some(slot) = into else {
+                    let v = self.walk(kind, w, dynamic, d.size(), self.an.level[x], "load");
+                    return self.widen(v, d);
+                };
+                self.p.walks.push(WalkOp { kind, walk: w, dynamic, size: d.size() as u8, reg: slot, out: NONE });
+                let i = self.p.walks.len() - 1;
+                self.p.cost += 300;
+                self.push(VECTOR, Instr::Walk(i as u16), || "load".into());
+                Val { slot, reg: NONE, level: VECTOR }
             }
             Path::Indexed => {
                 let fill = self.constant(u64::from_ne_bytes(bits));
@@ -250,14 +262,15 @@ impl Emitter<'_, '_> {
         if self.direct[x] != NONE || self.kept[x] != NONE {
             self.children(x as u32, &mut kids);
         }
-        let elementwise = kids.iter().any(|&c| self.vals[c as usize].level == VECTOR)
-            && match e.kind {
-                // In more than one step: the last of them is not this one.
-                ExprKind::Cast(_) if e.dtype != d || matches!(d, DType::U32 | DType::U8) => false,
-                ExprKind::Unary(..) | ExprKind::Binary(..) | ExprKind::Compare(..) | ExprKind::Select(..) => true,
-                ExprKind::Cast(a) => compute(self.k.exprs[a.index()].dtype) != d,
-                _ => false,
-            };
+        let vectors = kids.iter().any(|&c| self.vals[c as usize].level == VECTOR);
+        let elementwise = match e.kind {
+            // In more than one step: the last of them is not this one.
+            ExprKind::Cast(_) if e.dtype != d || matches!(d, DType::U32 | DType::U8) => false,
+            ExprKind::Unary(..) | ExprKind::Binary(..) | ExprKind::Compare(..) | ExprKind::Select(..) => vectors,
+            ExprKind::Cast(a) => vectors && compute(self.k.exprs[a.index()].dtype) != d,
+            ExprKind::Load { .. } => matches!(self.an.paths[x], Path::Walk(_)) && self.an.level[x] == VECTOR && e.dtype == d,
+            _ => false,
+        };
         let into = if elementwise && self.direct[x] != NONE {
             Some({
                 let s = self.direct[x] as usize;
@@ -303,7 +316,7 @@ impl Emitter<'_, '_> {
                 Ok(Val { slot, reg: NONE, level: CONST })
             }
             ExprKind::Param(i) => Ok(Val { slot: self.slot(Slot::Param(*i as u16)), reg: NONE, level: CONST }),
-            ExprKind::Load { .. } => self.load(x),
+            ExprKind::Load { .. } => self.load(x, into),
             ExprKind::Index(i) => {
                 let v = self.value(*i);
                 if e.dtype == DType::I64 {

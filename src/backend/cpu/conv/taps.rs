@@ -112,7 +112,7 @@ impl Conv {
                             if n < lanes {
                                 std::ptr::write_bytes(to, 0, k * STRIP);
                             }
-                            moves::transpose(to, lanes, w.add(s * lanes * wo * size), wo, n, k, size);
+                            moves::transpose(to, lanes as isize, w.add(s * lanes * wo * size), wo as isize, n, k, size);
                         }
                         let plane = |r: usize| r / self.npositions * self.strides[0] + (g * cg + ch) * self.strides[1];
                         for s in 0..strips {
@@ -163,7 +163,7 @@ impl Conv {
                                 f(first, first, first.add(chunk * sum), std::ptr::null(), n);
                             }
                         }
-                        moves::transpose(mem, self.npositions, first, ld, self.npositions, og, size);
+                        moves::transpose(mem, self.npositions as isize, first, ld as isize, self.npositions, og, size);
                         let (v0, v1) = (g * og * self.npositions, (g + 1) * og * self.npositions);
                         t.set_point_result(mem.wrapping_sub(v0 * size));
                         t.enter(0);

@@ -24,6 +24,7 @@ mod double;
 mod drive;
 mod exp_log;
 mod general;
+pub mod matvec;
 pub mod moves;
 pub mod philox;
 mod power;

@@ -36,8 +36,33 @@ pub(in crate::backend::cpu) use by_size;
 /// `src` is valid for reading and `dst` for writing that many bytes; they do not overlap.
 #[inline]
 pub unsafe fn copy(dst: *mut u8, src: *const u8, bytes: usize) {
+    // A few bytes ahead of its source modulo a page, each load seems to wait for the store just before it: ten times slower, in the C
+    // library's copy too. Copied from the end, loads stay ahead of the stores.
+    let ahead = (dst as usize).wrapping_sub(src as usize) % 4096;
     // SAFETY: the caller's promise.
-    unsafe { std::ptr::copy_nonoverlapping(src, dst, bytes) }
+    unsafe {
+        if ahead.wrapping_sub(1) < 63 && bytes >= 512 {
+            copy_from_the_end(dst, src, bytes)
+        } else {
+            std::ptr::copy_nonoverlapping(src, dst, bytes)
+        }
+    }
+}
+
+/// # Safety
+/// As [`copy`].
+unsafe fn copy_from_the_end(dst: *mut u8, src: *const u8, bytes: usize) {
+    const BLOCK: usize = 128;
+    let mut at = bytes;
+    // SAFETY: whole blocks below `bytes`.
+    unsafe {
+        while at >= BLOCK {
+            at -= BLOCK;
+            let block = src.add(at).cast::<[u64; BLOCK / 8]>().read_unaligned();
+            dst.add(at).cast::<[u64; BLOCK / 8]>().write_unaligned(block);
+        }
+        std::ptr::copy_nonoverlapping(src, dst, at);
+    }
 }
 
 /// Copies `bytes` bytes past the caches where the processor can: for outputs that nobody reads soon and that exceed the caches. Call
@@ -132,11 +157,8 @@ pub fn stream_fence() {
 /// `dst` is valid for writing `n` elements, `src` for reading those; both are aligned; they do not overlap.
 pub unsafe fn load_strided(dst: *mut u8, src: *const u8, stride: isize, n: usize, size: usize) {
     by_size!(size, T => {
-        let (dst, src) = (dst.cast::<T>(), src.cast::<T>());
-        for i in 0..n {
-            // SAFETY: the caller's promise.
-            unsafe { *dst.add(i) = *src.offset(i as isize * stride) };
-        }
+        // SAFETY: the caller's promise.
+        unsafe { pick_load::<T>(isa())(dst.cast::<T>(), src.cast::<T>(), stride, n) }
     })
 }
 
@@ -146,12 +168,76 @@ pub unsafe fn load_strided(dst: *mut u8, src: *const u8, stride: isize, n: usize
 /// As [`load_strided`], with the roles exchanged.
 pub unsafe fn store_strided(dst: *mut u8, stride: isize, src: *const u8, n: usize, size: usize) {
     by_size!(size, T => {
-        let (dst, src) = (dst.cast::<T>(), src.cast::<T>());
-        for i in 0..n {
-            // SAFETY: the caller's promise.
-            unsafe { *dst.offset(i as isize * stride) = *src.add(i) };
-        }
+        // SAFETY: the caller's promise.
+        unsafe { pick_store::<T>(isa())(dst.cast::<T>(), stride, src.cast::<T>(), n) }
     })
+}
+
+/// Strides that are known when compiling become shuffles.
+#[inline(always)]
+unsafe fn load_by<T: Copy>(dst: *mut T, src: *const T, stride: isize, n: usize) {
+    #[inline(always)]
+    unsafe fn by<T: Copy, const S: usize>(dst: *mut T, src: *const T, n: usize) {
+        // SAFETY: the elements up to the last one read.
+        let (to, from) = unsafe { (std::slice::from_raw_parts_mut(dst, n), std::slice::from_raw_parts(src, (n - 1) * S + 1)) };
+        let whole = n - 1;
+        for (d, s) in to[..whole].iter_mut().zip(from.chunks_exact(S)) {
+            *d = s[0];
+        }
+        to[whole] = from[whole * S];
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match stride {
+            _ if n == 0 => {}
+            -1 => {
+                let from = std::slice::from_raw_parts(src.sub(n - 1), n);
+                std::slice::from_raw_parts_mut(dst, n).iter_mut().zip(from.iter().rev()).for_each(|(d, s)| *d = *s);
+            }
+            2 => by::<T, 2>(dst, src, n),
+            3 => by::<T, 3>(dst, src, n),
+            4 => by::<T, 4>(dst, src, n),
+            _ => (0..n).for_each(|i| *dst.add(i) = *src.offset(i as isize * stride)),
+        }
+    }
+}
+
+/// As [`load_by`], for stores. What lies between is not touched.
+#[inline(always)]
+unsafe fn store_by<T: Copy>(dst: *mut T, stride: isize, src: *const T, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if stride == -1 && n > 0 {
+            let from = std::slice::from_raw_parts(src, n);
+            std::slice::from_raw_parts_mut(dst.sub(n - 1), n).iter_mut().zip(from.iter().rev()).for_each(|(d, s)| *d = *s);
+            return;
+        }
+        let (mut i, mut to) = (0, dst);
+        while i + 4 <= n {
+            let x = [*src.add(i), *src.add(i + 1), *src.add(i + 2), *src.add(i + 3)];
+            *to = x[0];
+            *to.wrapping_offset(stride) = x[1];
+            *to.wrapping_offset(2 * stride) = x[2];
+            *to.wrapping_offset(3 * stride) = x[3];
+            to = to.wrapping_offset(4 * stride);
+            i += 4;
+        }
+        (i..n).for_each(|i| *dst.offset(i as isize * stride) = *src.add(i));
+    }
+}
+
+pick! {
+    pick_load [T: Copy] [] (dst: *mut T, src: *const T, stride: isize, n: usize),
+    load_by(dst, src, stride, n),
+    load_by(dst, src, stride, n),
+    load_by(dst, src, stride, n)
+}
+
+pick! {
+    pick_store [T: Copy] [] (dst: *mut T, stride: isize, src: *const T, n: usize),
+    store_by(dst, stride, src, n),
+    store_by(dst, stride, src, n),
+    store_by(dst, stride, src, n)
 }
 
 /// dst\[i\] = base\[index\[i\] * scale\], offsets in elements.
@@ -253,12 +339,12 @@ pub unsafe fn iota_float(dst: *mut u8, dtype: DType, base: f64, step: f64, first
     }
 }
 
-/// dst\[j * dst_stride + i\] = src\[i * src_stride + j\] for i below `rows` and j below `cols`, strides in elements. Cut large matrices into
-/// blocks that fit L1 (32 x 32 or so).
+/// dst\[j * dst_stride + i\] = src\[i * src_stride + j\] for i below `rows` and j below `cols`, strides in elements, of any sign. Cut large
+/// matrices into blocks that fit L1 (32 x 32 or so).
 ///
 /// # Safety
 /// `src` is valid for reading and `dst` for writing the elements named; both are aligned; they do not overlap.
-pub unsafe fn transpose(dst: *mut u8, dst_stride: usize, src: *const u8, src_stride: usize, rows: usize, cols: usize, size: usize) {
+pub unsafe fn transpose(dst: *mut u8, dst_stride: isize, src: *const u8, src_stride: isize, rows: usize, cols: usize, size: usize) {
     let (mut done_rows, mut done_cols) = (0, 0);
     if size == 4 {
         (done_rows, done_cols) = (rows / 8 * 8, cols / 8 * 8);
@@ -267,7 +353,8 @@ pub unsafe fn transpose(dst: *mut u8, dst_stride: usize, src: *const u8, src_str
             for j in (0..done_cols).step_by(8) {
                 // SAFETY: the block's elements are among those named.
                 unsafe {
-                    block(dst.cast::<f32>().add(j * dst_stride + i), dst_stride, src.cast::<f32>().add(i * src_stride + j), src_stride)
+                    let to = dst.cast::<f32>().offset(j as isize * dst_stride + i as isize);
+                    block(to, dst_stride, src.cast::<f32>().offset(i as isize * src_stride + j as isize), src_stride)
                 };
             }
         }
@@ -278,7 +365,7 @@ pub unsafe fn transpose(dst: *mut u8, dst_stride: usize, src: *const u8, src_str
             let from = if i < done_rows { done_cols } else { 0 };
             for j in from..cols {
                 // SAFETY: the caller's promise.
-                unsafe { *dst.add(j * dst_stride + i) = *src.add(i * src_stride + j) };
+                unsafe { *dst.offset(j as isize * dst_stride + i as isize) = *src.offset(i as isize * src_stride + j as isize) };
             }
         }
     })
@@ -288,7 +375,7 @@ pub unsafe fn transpose(dst: *mut u8, dst_stride: usize, src: *const u8, src_str
 ///
 /// # Safety
 /// As [`transpose`] with 16 rows and columns.
-pub unsafe fn transpose_16x16(dst: *mut u8, dst_stride: usize, src: *const u8, src_stride: usize) {
+pub unsafe fn transpose_16x16(dst: *mut u8, dst_stride: isize, src: *const u8, src_stride: isize) {
     // SAFETY: the caller's promise.
     unsafe { transpose(dst, dst_stride, src, src_stride, 16, 16, 4) }
 }
@@ -296,11 +383,11 @@ pub unsafe fn transpose_16x16(dst: *mut u8, dst_stride: usize, src: *const u8, s
 /// # Safety
 /// As [`transpose`] with 8 rows and columns.
 #[inline(always)]
-unsafe fn transpose_8x8_plain(dst: *mut f32, dst_stride: usize, src: *const f32, src_stride: usize) {
+unsafe fn transpose_8x8_plain(dst: *mut f32, dst_stride: isize, src: *const f32, src_stride: isize) {
     for i in 0..8 {
         for j in 0..8 {
             // SAFETY: the caller's promise.
-            unsafe { *dst.add(j * dst_stride + i) = *src.add(i * src_stride + j) };
+            unsafe { *dst.offset(j as isize * dst_stride + i as isize) = *src.offset(i as isize * src_stride + j as isize) };
         }
     }
 }
@@ -309,30 +396,31 @@ unsafe fn transpose_8x8_plain(dst: *mut f32, dst_stride: usize, src: *const f32,
 /// As [`transpose`] with 8 rows and columns; the processor has AVX2.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn transpose_8x8_avx2(dst: *mut f32, dst_stride: usize, src: *const f32, src_stride: usize) {
+unsafe fn transpose_8x8_avx2(dst: *mut f32, dst_stride: isize, src: *const f32, src_stride: isize) {
     use std::arch::x86_64::*;
     // SAFETY: the caller's promise.
     unsafe {
         // Pairs of half rows (rows i and i + 4), so that what remains stays within 128-bit lanes.
         let half = |i: usize, j: usize| {
-            let low = _mm_loadu_ps(src.add(i * src_stride + j));
-            let high = _mm_loadu_ps(src.add((i + 4) * src_stride + j));
+            let low = _mm_loadu_ps(src.offset(i as isize * src_stride + j as isize));
+            let high = _mm_loadu_ps(src.offset((i + 4) as isize * src_stride + j as isize));
             _mm256_set_m128(high, low)
         };
-        for j in [0, 4] {
+        for j in [0usize, 4] {
+            let at = |k: usize| dst.offset((j + k) as isize * dst_stride);
             let (a, b, c, d) = (half(0, j), half(1, j), half(2, j), half(3, j));
             let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
             let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-            _mm256_storeu_ps(dst.add(j * dst_stride), _mm256_shuffle_ps::<0x44>(ab_low, cd_low));
-            _mm256_storeu_ps(dst.add((j + 1) * dst_stride), _mm256_shuffle_ps::<0xEE>(ab_low, cd_low));
-            _mm256_storeu_ps(dst.add((j + 2) * dst_stride), _mm256_shuffle_ps::<0x44>(ab_high, cd_high));
-            _mm256_storeu_ps(dst.add((j + 3) * dst_stride), _mm256_shuffle_ps::<0xEE>(ab_high, cd_high));
+            _mm256_storeu_ps(at(0), _mm256_shuffle_ps::<0x44>(ab_low, cd_low));
+            _mm256_storeu_ps(at(1), _mm256_shuffle_ps::<0xEE>(ab_low, cd_low));
+            _mm256_storeu_ps(at(2), _mm256_shuffle_ps::<0x44>(ab_high, cd_high));
+            _mm256_storeu_ps(at(3), _mm256_shuffle_ps::<0xEE>(ab_high, cd_high));
         }
     }
 }
 
 pick! {
-    pick_transpose_8x8 [] [] (dst: *mut f32, dst_stride: usize, src: *const f32, src_stride: usize),
+    pick_transpose_8x8 [] [] (dst: *mut f32, dst_stride: isize, src: *const f32, src_stride: isize),
     transpose_8x8_plain(dst, dst_stride, src, src_stride),
     transpose_8x8_avx2(dst, dst_stride, src, src_stride),
     transpose_8x8_avx2(dst, dst_stride, src, src_stride)

@@ -430,6 +430,68 @@ fn finish<F: Finish>(isa: Isa, reduction: Reduction, dtype: DType) -> Option<F::
     })
 }
 
+/// Reduces whole rows: the elements at `dst`, `step` bytes apart, become those of `rows` rows of `n` elements, the first at `a` and `stride`
+/// bytes apart. `identity` holds the [`identity`] as an element. The same tree as accumulating tile by tile and folding then.
+///
+/// # Safety
+/// The rows are valid for reading, the results for writing; all are aligned to their elements.
+pub type WholeFn = unsafe fn(dst: *mut u8, step: usize, a: *const u8, stride: isize, rows: usize, n: usize, identity: u64);
+
+/// Calls `row` with lanes that hold the identity and each row, and folds them.
+#[inline(always)]
+unsafe fn each_row<K: Step>(
+    (dst, step): (*mut u8, usize),
+    (a, stride): (*const u8, isize),
+    rows: usize,
+    identity: u64,
+    row: impl Fn(*mut u8, *const u8),
+) {
+    // SAFETY: as promised; an element is no larger than 8 bytes.
+    unsafe {
+        let start = (&raw const identity).cast::<K::T>().read();
+        for r in 0..rows {
+            let mut lanes = [start; ACC_LANES];
+            row(lanes.as_mut_ptr().cast(), a.offset(r as isize * stride));
+            fold::<K>(dst.add(r * step), lanes.as_ptr().cast(), ACC_LANES);
+        }
+    }
+}
+
+pick! {
+    pick_whole_f32 [K: Map] [] (dst: *mut u8, step: usize, a: *const u8, stride: isize, rows: usize, n: usize, identity: u64),
+    each_row::<OneLane<K>>((dst, step), (a, stride), rows, identity, |to, row| accumulate::<OneLane<K>, NONE>(to, row, row, n)),
+    each_row::<OneLane<K>>((dst, step), (a, stride), rows, identity, |to, row| accumulate_f32::<Avx2, K, 8, NONE>(Avx2::new(), to, row, row, n)),
+    each_row::<OneLane<K>>((dst, step), (a, stride), rows, identity, |to, row| accumulate_f32::<Avx512, K, 4, NONE>(Avx512::new(), to, row, row, n))
+}
+
+pick! {
+    pick_whole [K: Step] [] (dst: *mut u8, step: usize, a: *const u8, stride: isize, rows: usize, n: usize, identity: u64),
+    each_row::<K>((dst, step), (a, stride), rows, identity, |to, row| accumulate::<K, NONE>(to, row, row, n)),
+    each_row::<K>((dst, step), (a, stride), rows, identity, |to, row| accumulate::<K, NONE>(to, row, row, n)),
+    each_row::<K>((dst, step), (a, stride), rows, identity, |to, row| accumulate::<K, NONE>(to, row, row, n))
+}
+
+struct Whole;
+impl Finish for Whole {
+    type Out = WholeFn;
+    fn single<K: Map>(isa: Isa) -> WholeFn {
+        pick_whole_f32::<K>(isa)
+    }
+    fn general<K: Step>(isa: Isa) -> WholeFn {
+        pick_whole::<K>(isa)
+    }
+}
+
+/// Reduces whole rows. None for Bool sums and half types.
+pub(super) fn whole_for(isa: Isa, reduction: Reduction, dtype: DType) -> Option<WholeFn> {
+    finish::<Whole>(isa, reduction, dtype)
+}
+
+/// [`whole_for`] the chosen instruction set.
+pub fn whole(reduction: Reduction, dtype: DType) -> Option<WholeFn> {
+    whole_for(super::isa(), reduction, dtype)
+}
+
 /// Adds `n` elements of `a` to the [`ACC_LANES`] lanes at `dst`: element i to lane i % ACC_LANES. None for Bool sums and half types.
 pub(super) fn accumulate_for(isa: Isa, reduction: Reduction, dtype: DType) -> Option<TileFn> {
     finish::<Accumulate>(isa, reduction, dtype)

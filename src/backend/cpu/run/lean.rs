@@ -48,8 +48,19 @@ struct Fold {
     result: u16,
 }
 
+/// A row pass that only reduces a buffer as it is.
+struct Plain {
+    f: WholeFn,
+    arg: u16,
+    line: u16,
+    size: usize,
+    /// Bytes from row to row.
+    stride: isize,
+}
+
 struct Pass {
     row: bool,
+    plain: Option<Plain>,
     base: Vec<Op>,
     body: Vec<Op>,
     moving: Vec<Moving>,
@@ -101,8 +112,18 @@ fn pass(b: &Bound, k: usize) -> Option<Pass> {
         Some(Moving { slot: i as u16, start, row: row - tiles as isize, lane })
     };
     let fold = |(s, f): (&Sink, &SinkFns)| Some(Fold { acc: s.acc, f: f.fold?, identity: f.identity, size: f.size, result: s.result });
+    let plain = || {
+        let ([Instr::Tile { f, dst, a, .. }], [s], [fns]) = (&p.body[..], &p.sinks[..], &b.sinks[k][..]) else { return None };
+        let x = p.accesses.iter().find(|x| x.slot == *a && x.stream)?;
+        let same = *dst == s.acc && std::ptr::fn_addr_eq(fns.accumulate?, *f);
+        let size = x.size as usize;
+        let stride = b.nest.lines[x.line as usize].par.last().copied().unwrap_or(0) as isize * size as isize;
+        let f = whole(s.kind, s.dtype).filter(|_| same && p.row && p.base.is_empty())?;
+        Some(Plain { f, arg: x.arg, line: x.line, size, stride })
+    };
     Some(Pass {
         row: p.row,
+        plain: plain(),
         base: ops(&p.base)?,
         body: ops(&p.body)?,
         moving: p.slots.iter().enumerate().filter_map(moving).collect(),
@@ -129,7 +150,14 @@ impl Lean {
         }
         let bytes = streams.iter().map(|s| s.2).sum::<usize>() + b.scratch_sizes.iter().sum::<usize>();
         let fit = BATCH_BYTES / (bytes * b.vec_total).max(1);
-        let least = if b.vec_total <= 2 * ROW_TILE { 2 } else { 1 };
+        let once = passes.iter().filter(|p| p.row).all(|p| p.plain.is_some()) && passes.iter().filter(|p| p.row).count() == 1;
+        let least = if once {
+            MOST_ROWS
+        } else if b.vec_total <= 2 * ROW_TILE {
+            2
+        } else {
+            1
+        };
         Some(Lean { passes, rows: fit.clamp(least, MOST_ROWS) })
     }
 }
@@ -185,6 +213,11 @@ impl Task<'_> {
                 let t = self.table(k);
                 let get = |s: u16| *t.add(s as usize);
                 let results = |r: u16| self.mem.add(b.layout.row_results + r as usize * lean.rows * 8);
+                if let (Some(x), [to]) = (&p.plain, &p.folds[..]) {
+                    let from = self.args[x.arg as usize].wrapping_offset(*self.cur.add(x.line as usize) as isize * x.size as isize);
+                    (x.f)(results(to.result), 8, from, x.stride, count, b.vec_total, to.identity);
+                    continue;
+                }
                 for m in &p.moving {
                     *t.add(m.slot as usize) = match m.start {
                         Start::Arg(arg, line, size) => {

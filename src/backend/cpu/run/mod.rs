@@ -12,7 +12,7 @@ pub use lean::Lean;
 pub use task::Task;
 
 use super::kernels::arg::{ArgState, arg_extreme, arg_lanes};
-use super::kernels::reduce::{ACC_LANES, Reduction, RowsFn, identity, rows};
+use super::kernels::reduce::{ACC_LANES, Reduction, RowsFn, WholeFn, identity, rows, whole};
 use super::kernels::{Scalars, TileFn, TileOp, lookup, moves, philox};
 use super::nest::{Mode, Nest, Stage, internal, product};
 use super::program::{Instr, NONE, Program, Sink, Slot, WalkKind};

@@ -11,25 +11,29 @@ impl Task<'_> {
     pub unsafe fn block(&mut self, at: usize, step: usize, rows: usize, v0: usize, v1: usize) {
         let b = self.b;
         let lanes = v1 - v0;
-        let memory = |t: &Self, i: usize, s: &Stage| {
-            // SAFETY: inside the task's memory; the element is inside the buffer.
-            unsafe {
-                let o = *t.cur.add(s.line as usize) as isize + (v0 * s.stride) as isize;
-                (t.mem.add(b.layout.stages[i]), t.args[s.arg as usize].wrapping_offset(o * s.size as isize))
-            }
+        // Element (v, r) of the stage's block, and of the buffer: the lower end of `count` rows from r on, and how far rows are apart in the block.
+        let place = |t: &Self, i: usize, s: &Stage, first: i64, v: usize, r: usize, count: usize| {
+            let (r, first, apart) = match s.reversed {
+                false => (r, first as isize + r as isize, STAGE_LANES as isize),
+                true => (r + count - 1, first as isize - (r + count - 1) as isize, -(STAGE_LANES as isize)),
+            };
+            let o = first + (v0 + v) as isize * s.stride;
+            let block = t.mem.wrapping_add(b.layout.stages[i] + (r * STAGE_LANES + v) * s.size);
+            (block, t.args[s.arg as usize].wrapping_offset(o * s.size as isize), apart)
         };
+        // SAFETY: one entry per line.
+        let first = |t: &Self, s: &Stage| unsafe { *t.cur.add(s.line as usize) };
         // Squares of at most this side keep the lines of both sides in L1.
         const SIDE: usize = 32;
         self.seek(at);
         for (i, s) in b.nest.stages.iter().enumerate().filter(|s| !s.1.store) {
-            let (block, src) = memory(self, i, s);
+            let first = first(self, s);
             for v in (0..lanes).step_by(SIDE) {
                 for r in (0..rows).step_by(SIDE) {
+                    let count = SIDE.min(rows - r);
+                    let (to, from, apart) = place(self, i, s, first, v, r, count);
                     // SAFETY: lanes and rows of the block; sources are elements the kernel reads.
-                    unsafe {
-                        let (from, to) = (src.add((v * s.stride + r) * s.size), block.add((r * STAGE_LANES + v) * s.size));
-                        moves::transpose(to, STAGE_LANES, from, s.stride, SIDE.min(lanes - v), SIDE.min(rows - r), s.size);
-                    }
+                    unsafe { moves::transpose(to, apart, from, s.stride, SIDE.min(lanes - v), count, s.size) };
                 }
             }
         }
@@ -54,14 +58,13 @@ impl Task<'_> {
             self.seek(at);
         }
         for (i, s) in b.nest.stages.iter().enumerate().filter(|s| s.1.store) {
-            let (block, dst) = memory(self, i, s);
+            let first = first(self, s);
             for v in (0..lanes).step_by(SIDE) {
                 for r in (0..rows).step_by(SIDE) {
+                    let count = SIDE.min(rows - r);
+                    let (from, to, apart) = place(self, i, s, first, v, r, count);
                     // SAFETY: as above; the destinations are elements the kernel writes.
-                    unsafe {
-                        let (from, to) = (block.add((r * STAGE_LANES + v) * s.size), dst.add((v * s.stride + r) * s.size));
-                        moves::transpose(to, s.stride, from, STAGE_LANES, SIDE.min(rows - r), SIDE.min(lanes - v), s.size);
-                    }
+                    unsafe { moves::transpose(to, s.stride, from, apart, count, SIDE.min(lanes - v), s.size) };
                 }
             }
         }

@@ -63,10 +63,44 @@ impl<'a> Task<'a> {
                         Slot::Access(_) | Slot::Walked | Slot::Staged(_) => std::ptr::null_mut(),
                     };
                 }
-                t.exec(k, &p.once, 0, 1);
             }
         }
+        // SAFETY: as promised.
+        unsafe { t.compute_constants() };
         t
+    }
+
+    /// Computes what is the same in the whole kernel; the current point is the first one.
+    unsafe fn compute_constants(&mut self) {
+        let b = self.b;
+        for (k, p) in b.programs.iter().enumerate().filter(|x| !x.1.once.is_empty()) {
+            self.point_accesses(k);
+            // SAFETY: as promised to `start`.
+            unsafe { self.exec(k, &p.once, 0, 1) };
+        }
+    }
+
+    /// Goes back to the first point of a kernel over other buffers.
+    ///
+    /// # Safety
+    /// As [`start`](Task::start).
+    pub unsafe fn rebind(&mut self, args: &'a [*mut u8]) {
+        self.args = args;
+        // SAFETY: as promised.
+        unsafe { self.compute_constants() };
+    }
+
+    /// Points the accesses of pass `k` at the current point.
+    #[inline]
+    fn point_accesses(&mut self, k: usize) {
+        let t = self.table(k);
+        for a in self.b.programs[k].accesses.iter().filter(|a| a.dynamic == NONE) {
+            // SAFETY: slots and lines are inside their tables.
+            unsafe {
+                *t.add(a.slot as usize) =
+                    self.args[a.arg as usize].wrapping_offset(*self.cur.add(a.line as usize) as isize * a.size as isize)
+            };
+        }
     }
 
     pub(super) fn table(&self, k: usize) -> *mut *mut u8 {
@@ -154,19 +188,10 @@ impl<'a> Task<'a> {
     /// # Safety
     /// The current point is inside the kernel's domain.
     pub unsafe fn enter(&mut self, k: usize) {
-        let p = &self.b.programs[k];
-        let t = self.table(k);
-        for a in &p.accesses {
-            if a.dynamic == NONE {
-                // SAFETY: slots and lines are inside their tables.
-                unsafe {
-                    *t.add(a.slot as usize) =
-                        self.args[a.arg as usize].wrapping_offset(*self.cur.add(a.line as usize) as isize * a.size as isize)
-                };
-            }
-        }
+        let b = self.b;
+        self.point_accesses(k);
         // SAFETY: as promised.
-        unsafe { self.exec(k, &p.base, 0, 1) };
+        unsafe { self.exec(k, &b.programs[k].base, 0, 1) };
     }
 
     /// Moves the streams of pass `k` from vector position 0 to `v`.
@@ -310,7 +335,11 @@ impl<'a> Task<'a> {
                         fill,
                         op.size as usize,
                     );
-                    *t.add(op.out as usize) = p;
+                    if op.out != NONE {
+                        *t.add(op.out as usize) = p;
+                    } else if p != reg {
+                        moves::copy(reg, p, n * op.size as usize);
+                    }
                 }
                 WalkKind::Iota => {
                     crate::backend::cpu::access::iota(walk, self.cur, dynamic, v, n, reg.cast());

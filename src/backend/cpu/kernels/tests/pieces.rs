@@ -25,6 +25,18 @@ fn reduce_row<T: Copy + Default>(isa: super::Isa, r: Reduction, dtype: DType, ro
     let mut out = T::default();
     // SAFETY: as above.
     unsafe { fold((&raw mut out).cast(), acc.as_ptr().cast(), null(), null(), ACC_LANES) };
+    // Whole rows at once come to the same, bit for bit.
+    let (mut at_once, bytes) = ([T::default(); 2], std::mem::size_of_val(row));
+    let whole = reduce::whole_for(isa, r, dtype).unwrap();
+    let both = [row, row].concat();
+    let step = std::mem::size_of::<T>();
+    // SAFETY: two rows that follow each other, two results.
+    unsafe { whole(at_once.as_mut_ptr().cast(), step, both.as_ptr().cast(), bytes as isize, 2, row.len(), u64::from_ne_bytes(start)) };
+    let bits = |x: &T| -> Vec<u8> {
+        // SAFETY: the bytes of a number.
+        unsafe { std::slice::from_raw_parts((x as *const T).cast::<u8>(), step) }.to_vec()
+    };
+    assert!(at_once.iter().all(|x| bits(x) == bits(&out)), "{r:?} of {} {dtype} on {isa:?}", row.len());
     out
 }
 
@@ -236,7 +248,7 @@ fn moves_move() {
                 assert!((0..n).all(|i| at(&dst, i) == at(&src, index[i] as usize)));
                 moves::fill(d, base.add(8 * size), n, size);
                 assert!((0..n).all(|i| at(&dst, i) == at(&src, 8)));
-                moves::transpose(d, n + 1, base, 19, n.min(21), 19, size);
+                moves::transpose(d, n as isize + 1, base, 19, n.min(21), 19, size);
                 assert!((0..n.min(21)).all(|i| (0..19).all(|j| at(&dst, j * (n + 1) + i) == at(&src, i * 19 + j))));
             }
         }
