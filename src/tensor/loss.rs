@@ -133,13 +133,22 @@ impl Tensor {
             return self.l1_terms(y);
         }
         let d = self.l1_terms(y);
-        Tensor::where_(&d.lt(Lit(beta)), d.square() * Lit(0.5 / beta), &d - Lit(0.5 * beta))
+        d.limited_square(beta, 1.0 / beta)
     }
 
     #[track_caller]
     fn huber_terms(&self, y: &Tensor, delta: f64) -> Tensor {
         let d = self.l1_terms(y);
-        Tensor::where_(&d.le(Lit(delta)), d.square() * Lit(0.5), (&d - Lit(0.5 * delta)) * Lit(delta))
+        d.limited_square(delta, 1.0)
+    }
+
+    /// `d^2 / 2` up to a limit, from there on straight, by a factor; of `d >= 0`. Without a choice between the two: with c the smaller of d
+    /// and the limit both are `c (d - c / 2)`.
+    #[track_caller]
+    fn limited_square(&self, limit: f64, factor: f64) -> Tensor {
+        let c = self.clamp_max(Lit(limit));
+        let x = (self - &c * Lit(0.5)) * &c;
+        if factor == 1.0 { x } else { x * Lit(factor) }
     }
 
     #[track_caller]

@@ -1,15 +1,16 @@
 //! Scatter kernels: tiles compute positions, validity and values; a loop applies them in row-major order.
 //!
-//! The order of updates is part of the result (the last one wins, sums round in order), so threads share out destinations, not updates: each runs over
-//! all points and applies those that fall into its range of the destination.
+//! The order of updates is part of the result (the last one wins, sums round in order), so threads share out destinations. Where the outermost axis
+//! decides which part of the destination its points update, each takes some of its indices; else each runs over all points and applies those that
+//! fall into its range of the destination.
 
 use super::drive::{Ptr, Ptrs};
 use super::kernels::{Scalars, TileFn, TileOp, lookup};
 use super::pool::Pool;
 use super::run::{Bound, FETCH, Task, with_scratch};
 use crate::base::DType;
-use crate::loops::Arg;
-use crate::trace::{Binary, ScatterMode};
+use crate::loops::{Arg, Index, IndexId, Kernel};
+use crate::trace::ScatterMode;
 use half::{bf16, f16};
 
 /// A bound scatter kernel.
@@ -26,6 +27,8 @@ pub struct Scatter {
     pub numel: usize,
     /// Updates a run of neighbouring elements; None for half types.
     run: Option<TileFn>,
+    /// Base points of one index of the outermost axis, where no two of these update the same element.
+    apart: Option<usize>,
 }
 
 /// An element type as destination: how a value of its compute type updates it.
@@ -35,6 +38,7 @@ trait Cell: Copy {
     fn add(self, v: Self::Value) -> Self;
     fn max(self, v: Self::Value) -> Self;
     fn min(self, v: Self::Value) -> Self;
+    fn mul(self, v: Self::Value) -> Self;
 }
 macro_rules! int_cells {
     ($($t:ty),*) => {$( impl Cell for $t {
@@ -43,6 +47,7 @@ macro_rules! int_cells {
         fn add(self, v: $t) -> $t { self.wrapping_add(v) }
         fn max(self, v: $t) -> $t { Ord::max(self, v) }
         fn min(self, v: $t) -> $t { Ord::min(self, v) }
+        fn mul(self, v: $t) -> $t { self.wrapping_mul(v) }
     } )*};
 }
 macro_rules! float_cells {
@@ -50,6 +55,7 @@ macro_rules! float_cells {
         type Value = $v;
         fn set(v: $v) -> $t { ($from)(v) }
         fn add(self, v: $v) -> $t { ($from)(($to)(self) + v) }
+        fn mul(self, v: $v) -> $t { ($from)(($to)(self) * v) }
         fn max(self, v: $v) -> $t { let x: $v = ($to)(self); if x.is_nan() || !(v > x || v.is_nan()) { self } else { ($from)(v) } }
         fn min(self, v: $v) -> $t { let x: $v = ($to)(self); if x.is_nan() || !(v < x || v.is_nan()) { self } else { ($from)(v) } }
     } )*};
@@ -74,17 +80,31 @@ struct Updates {
 }
 
 unsafe fn apply<T: Cell>(mode: ScatterMode, dst: *mut u8, u: &Updates, from: i64, to: i64) {
+    // The usual steps are constants: 0 for a value that repeats, 1 for tiles.
     #[inline(always)]
     unsafe fn go<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, f: impl Fn(T, T::Value) -> T) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (u.index_step, u.value_step, u.valid_step) {
+                (1, 1, 1) if !u.valid.is_null() => all(dst, u, from, to, (1, 1, 1), f),
+                (1, 0, 1) if !u.valid.is_null() => all(dst, u, from, to, (1, 0, 1), f),
+                steps => all(dst, u, from, to, steps, f),
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn all<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, steps: (usize, usize, usize), f: impl Fn(T, T::Value) -> T) {
+        let (value, width) = (u.value.cast::<T::Value>(), to.wrapping_sub(from) as u64);
+        let tested = steps.2 == 1 || !u.valid.is_null();
         for i in 0..u.n {
             // SAFETY: operands have n elements or repeat one; positions are tested against the range.
             unsafe {
-                let at = *u.index.add(i * u.index_step);
-                if at < from || at >= to || (!u.valid.is_null() && *u.valid.add(i * u.valid_step) == 0) {
+                let at = *u.index.add(i * steps.0);
+                if at.wrapping_sub(from) as u64 >= width || (tested && *u.valid.add(i * steps.2) == 0) {
                     continue;
                 }
                 let d = dst.offset(at as isize);
-                *d = f(*d, *u.value.cast::<T::Value>().add(i * u.value_step));
+                *d = f(*d, *value.add(i * steps.1));
             }
         }
     }
@@ -96,6 +116,7 @@ unsafe fn apply<T: Cell>(mode: ScatterMode, dst: *mut u8, u: &Updates, from: i64
             ScatterMode::Add => go(dst, u, from, to, T::add),
             ScatterMode::Max => go(dst, u, from, to, T::max),
             ScatterMode::Min => go(dst, u, from, to, T::min),
+            ScatterMode::Prod => go(dst, u, from, to, T::mul),
         }
     }
 }
@@ -118,24 +139,20 @@ unsafe fn apply_typed(mode: ScatterMode, dtype: DType, dst: *mut u8, u: &Updates
 }
 
 impl Scatter {
-    /// A scatter into argument `arg`.
-    pub fn new(b: Bound, mode: ScatterMode, arg: usize, to: &Arg) -> Scatter {
+    /// A scatter of `k` into argument `arg`, at `index`.
+    pub fn new(b: Bound, mode: ScatterMode, k: &Kernel, arg: usize, index: IndexId) -> Scatter {
+        let to: &Arg = &k.args[arg];
         let d = to.dtype;
-        let op = match mode {
-            ScatterMode::Set => None,
-            ScatterMode::Add => Some(Binary::Add),
-            ScatterMode::Max => Some(Binary::Max),
-            ScatterMode::Min => Some(Binary::Min),
-        };
         let run = if d == d.accumulator() {
-            match op {
+            match mode.combines() {
                 None => Some(super::tile::copy(d.size())),
                 Some(op) => lookup(TileOp::Binary(op, d), Scalars::NONE),
             }
         } else {
             None
         };
-        Scatter { b, mode, arg, dtype: d, numel: to.numel, run }
+        let apart = apart(k, index, &b);
+        Scatter { b, mode, arg, dtype: d, numel: to.numel, run, apart }
     }
 
     /// Nothing is computed for the lanes of a point: its updates lie in a buffer.
@@ -265,14 +282,26 @@ impl Scatter {
         // More parts repeat the tile program more often; it costs less than the memory accesses it spares each thread.
         let parts = if b.cost_ns() > super::drive::SERIAL_NS { pool.threads().min(8) } else { 1 };
         let bound = |p: usize| (self.numel as u128 * p as u128 / parts as u128) as i64;
+        // (first and last base point, range of the destination)
+        let share = |part: usize| match self.apart {
+            Some(each) => {
+                let at = |p: usize| (b.par_total / each * p / parts) * each;
+                (at(part), at(part + 1), 0, self.numel as i64)
+            }
+            None => (0, b.par_total, bound(part), bound(part + 1)),
+        };
         let work = |part: usize| {
+            let (first, last, from, to) = share(part);
+            if first >= last {
+                return;
+            }
             with_scratch(b.task_bytes(), |mem| {
                 // SAFETY: as promised; parts of the destination are disjoint.
                 unsafe {
                     let mut t = Task::start(b, args.get(), params.get().cast(), mem);
-                    t.seek(0);
+                    t.seek(first);
                     let dst = args.get()[self.arg];
-                    for at in 0..b.par_total {
+                    for at in first..last {
                         t.enter(0);
                         t.place(0, 0);
                         let mut v = 0;
@@ -283,10 +312,10 @@ impl Scatter {
                             let ((index, index_step), (value, value_step)) = (get(0), get(2));
                             let (valid, valid_step) = if slots[1].0 == super::program::NONE { (std::ptr::null_mut(), 0) } else { get(1) };
                             let u = Updates { index: index.cast(), index_step, valid, valid_step, value, value_step, n };
-                            apply_typed(self.mode, self.dtype, dst, &u, bound(part), bound(part + 1));
+                            apply_typed(self.mode, self.dtype, dst, &u, from, to);
                             v += n;
                         }
-                        if at + 1 < b.par_total {
+                        if at + 1 < last {
                             t.step();
                         }
                     }
@@ -295,4 +324,33 @@ impl Scatter {
         };
         pool.run(parts, parts > 1, &work);
     }
+}
+
+/// Base points of one index of the outermost axis, if the position `at` grows along that axis by more than all else it depends on.
+fn apart(k: &Kernel, at: IndexId, b: &Bound) -> Option<usize> {
+    let axis = k.axes.iter().position(|a| a.extent > 1)?;
+    let extent = k.axes[axis].extent;
+    if !b.par_total.is_multiple_of(extent) {
+        return None;
+    }
+    // Of every index: its step along the axis, and the range of the rest. Operands come first.
+    let mut parts: Vec<Option<(i128, i128, i128)>> = Vec::with_capacity(at.index() + 1);
+    for i in &k.indices[..=at.index()] {
+        let of = |x: &IndexId| parts[x.index()];
+        parts.push(match i {
+            Index::Axis(a) if *a as usize == axis => Some((1, 0, 0)),
+            Index::Axis(a) => Some((0, 0, k.axes[*a as usize].extent as i128 - 1)),
+            Index::Const(c) => Some((0, *c as i128, *c as i128)),
+            Index::Add(x, y) => of(x).zip(of(y)).map(|(x, y)| (x.0 + y.0, x.1 + y.1, x.2 + y.2)),
+            Index::Mul(x, c) => of(x).map(|x| {
+                let c = *c as i128;
+                (x.0 * c, (x.1 * c).min(x.2 * c), (x.1 * c).max(x.2 * c))
+            }),
+            Index::Div(x, c) => of(x).filter(|x| x.0 == 0).map(|x| (0, x.1.div_euclid(*c as i128), x.2.div_euclid(*c as i128))),
+            Index::Mod(x, c) => of(x).filter(|x| x.0 == 0).map(|_| (0, 0, *c as i128 - 1)),
+            Index::Value(_, n) => (*n > 0).then_some((0, 0, *n as i128 - 1)),
+        });
+    }
+    let (step, low, high) = parts[at.index()]?;
+    (high - low < step).then_some(b.par_total / extent)
 }

@@ -289,6 +289,15 @@ impl Emitter<'_, '_> {
             other => other,
         };
         if let Some(c) = self.combined[x].clone() {
+            if c.op == (TileOp::Cast { from: d, to: d }) {
+                // The value itself.
+                let v = self.vals[c.operands[0] as usize];
+                if v.reg != NONE {
+                    self.refs[v.reg as usize] += 1;
+                }
+                self.release(c.operands[0]);
+                return Ok(v);
+            }
             let mut sizes = [d.size(); 3];
             for (s, &o) in sizes.iter_mut().zip(&c.operands) {
                 *s = compute(self.k.exprs[o as usize].dtype).size();
