@@ -403,19 +403,21 @@ impl Tensor {
     /// If this tensor is not integer.
     #[track_caller]
     pub fn one_hot(&self, classes: usize) -> Tensor {
-        self.one_hot_mask(classes).cast(DType::I64)
-    }
-
-    /// As [`one_hot`](Tensor::one_hot), as Bool.
-    #[track_caller]
-    pub(crate) fn one_hot_mask(&self, classes: usize) -> Tensor {
         pass_poison!(self);
         or_poison!(integer("one_hot", self));
         let _on = self.device().enter();
         let shape: Shape = self.shape().iter().copied().chain([classes]).collect();
-        let i = Tensor::iota_shape(&Shape::new(&[classes]), 0, DType::I64);
-        let wanted: Shape = self.shape().iter().copied().chain([1]).collect();
-        self.cast(DType::I64).reshape_shape(&wanted).broadcast_shape(&shape).eq(&i)
+        let zeros = Tensor::constant(Scalar::Int(0), DType::I64, &Shape::new(&[shape.numel()]));
+        if shape.numel() == 0 {
+            return zeros.reshape_shape(&shape);
+        }
+        // One update for each row; that of an index out of range is dropped.
+        let (id, n) = (self.cast(DType::I64).flatten_all(), classes as i64);
+        let row = Tensor::iota_shape(id.shape(), 0, DType::I64) * LitInt(n);
+        let there = id.ge(LitInt(0)).bitwise_and(id.lt(LitInt(n)));
+        let at = (row + &id).keep_where(&there, -1.0);
+        let one = Tensor::constant(Scalar::Int(1), DType::I64, id.shape());
+        Tensor::record(Op::Scatter(ScatterMode::Set, 0), &[&zeros, &at, &one]).reshape_shape(&shape)
     }
 
     /// The rows of this table `[V, D]` that an integer tensor of any shape names: `[ids.., D]`. Ids are not negative.

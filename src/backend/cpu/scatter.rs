@@ -80,31 +80,58 @@ struct Updates {
 }
 
 unsafe fn apply<T: Cell>(mode: ScatterMode, dst: *mut u8, u: &Updates, from: i64, to: i64) {
-    // The usual steps are constants: 0 for a value that repeats, 1 for tiles.
     #[inline(always)]
     unsafe fn go<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, f: impl Fn(T, T::Value) -> T) {
         // SAFETY: the caller's promise.
         unsafe {
-            match (u.index_step, u.value_step, u.valid_step) {
-                (1, 1, 1) if !u.valid.is_null() => all(dst, u, from, to, (1, 1, 1), f),
-                (1, 0, 1) if !u.valid.is_null() => all(dst, u, from, to, (1, 0, 1), f),
-                steps => all(dst, u, from, to, steps, f),
+            let all_valid = u.valid.is_null() || (u.valid_step == 1 && (0..u.n).fold(1, |all, i| all & *u.valid.add(i)) == 1);
+            match (u.index_step, u.value_step) {
+                (1, 1) if all_valid => valid(dst, u, from, to, 1, f),
+                (1, 0) if all_valid => valid(dst, u, from, to, 0, f),
+                _ => some(dst, u, from, to, f),
+            }
+        }
+    }
+    /// Every update counts.
+    #[inline(always)]
+    unsafe fn valid<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, value_step: usize, f: impl Fn(T, T::Value) -> T) {
+        let (value, width) = (u.value.cast::<T::Value>(), to.wrapping_sub(from) as u64);
+        if from == 0 && to == i64::MAX {
+            for i in 0..u.n {
+                // SAFETY: operands have n elements or repeat one; positions lie in the destination.
+                unsafe {
+                    let d = dst.offset(*u.index.add(i) as isize);
+                    *d = f(*d, *value.add(i * value_step));
+                }
+            }
+            return;
+        }
+        // Whether a position is in the range is anybody's guess: no branch, but places to throw the others away. Several, so that they need not
+        // wait for each other.
+        let mut elsewhere = [std::mem::MaybeUninit::<T>::zeroed(); 16];
+        let elsewhere = elsewhere.as_mut_ptr().cast::<T>();
+        for i in 0..u.n {
+            // SAFETY: as above, where the position is in the range.
+            unsafe {
+                let at = *u.index.add(i);
+                let inside = (at.wrapping_sub(from) as u64) < width;
+                let d = std::hint::select_unpredictable(inside, dst.wrapping_offset(at as isize), elsewhere.add(i % 16));
+                *d = f(*d, *value.add(i * value_step));
             }
         }
     }
     #[inline(always)]
-    unsafe fn all<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, steps: (usize, usize, usize), f: impl Fn(T, T::Value) -> T) {
+    unsafe fn some<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, f: impl Fn(T, T::Value) -> T) {
         let (value, width) = (u.value.cast::<T::Value>(), to.wrapping_sub(from) as u64);
-        let tested = steps.2 == 1 || !u.valid.is_null();
         for i in 0..u.n {
             // SAFETY: operands have n elements or repeat one; positions are tested against the range.
             unsafe {
-                let at = *u.index.add(i * steps.0);
-                if at.wrapping_sub(from) as u64 >= width || (tested && *u.valid.add(i * steps.2) == 0) {
+                let at = *u.index.add(i * u.index_step);
+                if at.wrapping_sub(from) as u64 >= width || (!u.valid.is_null() && *u.valid.add(i * u.valid_step) == 0) {
                     continue;
                 }
                 let d = dst.offset(at as isize);
-                *d = f(*d, *value.add(i * steps.1));
+                *d = f(*d, *value.add(i * u.value_step));
             }
         }
     }
@@ -286,8 +313,9 @@ impl Scatter {
         let share = |part: usize| match self.apart {
             Some(each) => {
                 let at = |p: usize| (b.par_total / each * p / parts) * each;
-                (at(part), at(part + 1), 0, self.numel as i64)
+                (at(part), at(part + 1), 0, i64::MAX)
             }
+            None if parts == 1 => (0, b.par_total, 0, i64::MAX),
             None => (0, b.par_total, bound(part), bound(part + 1)),
         };
         let work = |part: usize| {

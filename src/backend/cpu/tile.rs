@@ -54,4 +54,24 @@ macro_rules! index_ops {
         }
     )*};
 }
-index_ops! { scale axpy axpy_scalar div rem clamp in_range in_range_and }
+index_ops! { scale div rem clamp in_range in_range_and }
+
+macro_rules! sums {
+    ($($name:ident $plus:ident)*) => {$(
+        #[doc = concat!("[`index::", stringify!($name), "`]; without the product where it is by 1.")]
+        ///
+        /// # Safety
+        /// As every tile function.
+        pub unsafe fn $name(dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize) {
+            // SAFETY: the caller's promise; `b` is one element.
+            unsafe {
+                if *b.cast::<i64>() == 1 {
+                    index::$plus()(dst, a, c, c, n)
+                } else {
+                    index::$name()(dst, a, b, c, n)
+                }
+            }
+        }
+    )*};
+}
+sums! { axpy plus axpy_scalar plus_scalar }

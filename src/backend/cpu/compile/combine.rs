@@ -187,6 +187,16 @@ impl Emitter<'_, '_> {
             }
             _ if compute(e.dtype) != DType::F32 || e.dtype != DType::F32 => None,
             ExprKind::Select(m, yes, no) => {
+                // The first of the largest, NaN being larger than numbers.
+                if let ExprKind::Binary(Binary::Or, f, g) = self.k.exprs[m.index()].kind
+                    && let (ExprKind::Compare(Compare::Gt, p, q), ExprKind::Compare(Compare::Ne, r, s)) =
+                        (&self.k.exprs[f.index()].kind, &self.k.exprs[g.index()].kind)
+                    && (*p, *q, *r, *s) == (yes, no, yes, yes)
+                    && [m, f, g].iter().all(|&x| self.passing(x, |_| true) && !taken[x.index()] && self.combined[x.index()].is_none())
+                    && self.an.level[yes.index()] == VECTOR
+                {
+                    return done(TileOp::Greater, &[yes, no], &[m, f, g]);
+                }
                 // A test of one of the two that are chosen from.
                 let ExprKind::Compare(c, p, q) = self.k.exprs[m.index()].kind else { return None };
                 let kind = |x: ExprId| &self.k.exprs[x.index()].kind;

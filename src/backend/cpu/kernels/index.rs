@@ -31,6 +31,10 @@ functions! {
     axpy Axpy [ONE: i64, TILE: i64] -> i64 |x, b, c| x.wrapping_mul(b).wrapping_add(c);
     /// a * b + c.
     axpy_scalar AxpyScalar [ONE: i64, ONE: i64] -> i64 |x, b, c| x.wrapping_mul(b).wrapping_add(c);
+    /// a + c, of a tile `c` that comes second.
+    plus Plus [TILE: i64, NONE: i64] -> i64 |x, c, _| x.wrapping_add(c);
+    /// a + c, where `c` comes second.
+    plus_scalar PlusScalar [ONE: i64, NONE: i64] -> i64 |x, c, _| x.wrapping_add(c);
     /// Euclidean quotient by b > 0.
     div Div [ONE: i64, NONE: i64] -> i64 |x, b, _| quotient(x, b);
     /// Euclidean remainder by b > 0.

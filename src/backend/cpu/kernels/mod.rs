@@ -185,6 +185,8 @@ pub enum TileOp {
     NegateBelow,
     /// -(a * b); F32.
     NegMul,
+    /// `a` where it is greater than `b` or NaN, else `b`. F32.
+    Greater,
     /// The sign of `a`; 0 for NaN. F32.
     SignOrZero,
     /// `a + b` where `a` is negative, else `a`; I64 and I32.
@@ -242,7 +244,7 @@ impl Scalars {
 /// | MulAdd | F32 | `b`, `c`, both (a scalar `a` with a tile `b`: swap them) |
 /// | Of | F32 | `b`; `a` too before Sub; as MulAdd before that |
 /// | Steps, CompareOf, PickBy, PickByMagnitude, Limit, PickOrScaled, NegateBelow | F32 | `b`, `c`, both |
-/// | NegMul | F32 | `b` |
+/// | NegMul, Greater | F32 | `b` |
 /// | Wrap | I64, I32 | `b` |
 pub fn lookup(op: TileOp, scalars: Scalars) -> Option<TileFn> {
     lookup_for(isa(), op, scalars)
@@ -297,6 +299,7 @@ fn lookup_for(isa: Isa, op: TileOp, scalars: Scalars) -> Option<TileFn> {
         TileOp::PickOrScaled(op) => supers::pick_or_scaled(isa, op, scalars),
         TileOp::NegateBelow => supers::negate_below(isa, scalars),
         TileOp::NegMul => supers::neg_mul(isa, scalars),
+        TileOp::Greater => supers::greater(isa, scalars),
         TileOp::SignOrZero if only_a => Some(supers::sign_or_zero(isa)),
         TileOp::Wrap(dtype) => general::wrap(isa, dtype, scalars),
         TileOp::AddFlag if only_a => Some(supers::add_flag(isa)),

@@ -265,3 +265,16 @@ impl Map for SignOrZero {
 pub(super) fn sign_or_zero(isa: Isa) -> TileFn {
     pick_map::<SignOrZero, TILE, NONE, NONE>(isa)
 }
+
+/// `a` where it is greater or NaN: where it is not at most `b`, unless `b` alone is NaN.
+struct Greater;
+impl Map for Greater {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, _: S::F) -> S::F {
+        s.select(s.or_m(s.lt(b, a), s.unord(a, a)), a, b)
+    }
+}
+
+pub(super) fn greater(isa: Isa, scalars: Scalars) -> Option<TileFn> {
+    if scalars.a { None } else { sides::<Greater>(isa, scalars) }
+}

@@ -49,6 +49,7 @@ fn parts(isa: Isa, op: TileOp, [a, b, c]: [&[f32]; 3], n: usize) -> Vec<f32> {
     let neg = |x: &[f32]| run(isa, TileOp::Unary(Unary::Neg, F32), [x; 3], n);
     match op {
         TileOp::NegMul => neg(&first(isa, First::Mul, a, b, n)),
+        TileOp::Greater => (0..n).map(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] }).collect(),
         TileOp::SignOrZero => {
             let zeros = vec![0.0; n];
             run(isa, TileOp::Unary(Unary::Sign, F32), [&parts(isa, TileOp::PickBy(Compare::Ne, false), [a, a, &zeros], n); 3], n)
@@ -103,7 +104,7 @@ fn same(x: f32, y: f32) -> bool {
 }
 
 fn supers() -> Vec<(TileOp, usize)> {
-    let mut out = vec![(TileOp::NegMul, 2), (TileOp::SignOrZero, 1)];
+    let mut out = vec![(TileOp::NegMul, 2), (TileOp::Greater, 2), (TileOp::SignOrZero, 1)];
     out.extend(Compare::ALL.iter().flat_map(|&c| [true, false].map(|keep| (TileOp::PickBy(c, keep), 3))));
     for &u in fused_functions() {
         for (inner, n) in [(Inner::Neg, 1), (Inner::Add, 2), (Inner::Sub, 2), (Inner::Mul, 2), (Inner::NegMul, 2), (Inner::MulAdd, 3)] {
