@@ -14,7 +14,7 @@ const MAX_TERMS: usize = 16;
 /// Rows of at least this many elements are read as rows.
 const LONG_ROW: usize = 32;
 /// Places that are computed at most, where more rows could share them.
-const MAX_PLACES: usize = 8192;
+const MAX_PLACES: usize = 1024;
 
 /// One axis of a tensor, to be read at `m` outputs.
 pub(super) struct Reader {

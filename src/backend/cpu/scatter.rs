@@ -7,7 +7,9 @@
 use super::drive::{Ptr, Ptrs};
 use super::kernels::{Scalars, TileFn, TileOp, lookup};
 use super::pool::Pool;
+use super::program::{Instr, NONE, Program, Slot};
 use super::run::{Bound, FETCH, Task, with_scratch};
+use super::tile;
 use crate::base::DType;
 use crate::loops::{Arg, Index, IndexId, Kernel};
 use crate::trace::ScatterMode;
@@ -29,6 +31,59 @@ pub struct Scatter {
     run: Option<TileFn>,
     /// Base points of one index of the outermost axis, where no two of these update the same element.
     apart: Option<usize>,
+    /// How positions follow from a buffer of indices, where the tile program does nothing else: then it is not run.
+    direct: Option<Direct>,
+}
+
+/// Positions `offset + index`, for indices within `0..n` after those below 0 have had `wrap` added.
+#[derive(Clone, Copy)]
+struct Direct {
+    /// Slots of the I64 indices and of the offset (or NONE).
+    index: u16,
+    offset: u16,
+    wrap: i64,
+    n: i64,
+}
+
+impl Direct {
+    /// What the body of `p` computes, if it is that.
+    fn of(p: &Program) -> Option<Direct> {
+        let [(at, false), (valid, false), _] = p.scatter? else { return None };
+        let number = |s: u16, k: usize| match p.slots.get(s as usize)? {
+            Slot::Const(i) => p.consts.get(*i as usize + k).map(|&c| c as i64),
+            _ => None,
+        };
+        let streams = |s: u16| matches!(p.slots.get(s as usize), Some(Slot::Access(a)) if p.accesses[*a as usize].stream);
+        let steps: Option<Vec<_>> =
+            p.body.iter().map(|i| if let Instr::Tile { f, dst, a, b, c } = *i { Some((f, dst, a, b, c)) } else { None }).collect();
+        let mut steps = steps?.into_iter().peekable();
+        let is = |f: TileFn, g: TileFn| std::ptr::fn_addr_eq(f, g);
+        let wraps = lookup(TileOp::Wrap(DType::I64), Scalars::B)?;
+        let first = *steps.peek()?;
+        let (index, wrapped, wrap) = if is(first.0, wraps) {
+            steps.next();
+            (first.2, first.1, number(first.3, 0)?)
+        } else {
+            (first.2, first.2, 0)
+        };
+        let clamp = steps.next().filter(|s| s.2 == wrapped)?;
+        let n = number(clamp.3, 0)?;
+        let (place, offset) = if is(clamp.0, tile::clamp_plus) {
+            (clamp.1, clamp.4)
+        } else if !is(clamp.0, tile::clamp) {
+            return None;
+        } else if let Some(sum) = steps.next_if(|s| is(s.0, tile::axpy_scalar)) {
+            if sum.2 != clamp.1 || number(sum.3, 0)? != 1 {
+                return None;
+            }
+            (sum.1, sum.4)
+        } else {
+            (clamp.1, NONE)
+        };
+        let range = steps.next()?;
+        let ranges = is(range.0, tile::in_range) && range.2 == wrapped && range.1 == valid && (number(range.3, 0)?, number(range.3, 1)?) == (0, n);
+        (ranges && steps.next().is_none() && place == at && streams(index)).then_some(Direct { index, offset, wrap, n })
+    }
 }
 
 /// An element type as destination: how a value of its compute type updates it.
@@ -70,6 +125,8 @@ float_cells! {
 
 /// Operands of a tile of updates; a stride of 0 repeats one element.
 struct Updates {
+    /// What positions are computed of: then `index` has indices, and every one counts that is in range.
+    direct: Option<(Direct, i64)>,
     index: *const i64,
     index_step: usize,
     valid: *const u8,
@@ -84,11 +141,38 @@ unsafe fn apply<T: Cell>(mode: ScatterMode, dst: *mut u8, u: &Updates, from: i64
     unsafe fn go<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, f: impl Fn(T, T::Value) -> T) {
         // SAFETY: the caller's promise.
         unsafe {
+            if let Some((d, offset)) = u.direct {
+                return direct(dst, u, from, to, d, offset, f);
+            }
             let all_valid = u.valid.is_null() || (u.valid_step == 1 && (0..u.n).fold(1, |all, i| all & *u.valid.add(i)) == 1);
             match (u.index_step, u.value_step) {
                 (1, 1) if all_valid => valid(dst, u, from, to, 1, f),
                 (1, 0) if all_valid => valid(dst, u, from, to, 0, f),
                 _ => some(dst, u, from, to, f),
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn direct<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, d: Direct, offset: i64, f: impl Fn(T, T::Value) -> T) {
+        let (value, width) = (u.value.cast::<T::Value>(), to.wrapping_sub(from) as u64);
+        let whole = from == 0 && to == i64::MAX;
+        let dst = dst.wrapping_offset(offset as isize);
+        let mut elsewhere = [std::mem::MaybeUninit::<T>::zeroed(); 16];
+        let elsewhere = elsewhere.as_mut_ptr().cast::<T>();
+        for i in 0..u.n {
+            // SAFETY: operands have n elements or repeat one; positions are tested.
+            unsafe {
+                let at = *u.index.add(i);
+                let at = at.wrapping_add((at >> 63) & d.wrap);
+                if at as u64 >= d.n as u64 {
+                    continue;
+                }
+                let mut to = dst.wrapping_offset(at as isize);
+                if !whole {
+                    let inside = ((offset + at).wrapping_sub(from) as u64) < width;
+                    to = std::hint::select_unpredictable(inside, to, elsewhere.add(i % 16));
+                }
+                *to = f(*to, *value.add(i * u.value_step));
             }
         }
     }
@@ -172,14 +256,21 @@ impl Scatter {
         let d = to.dtype;
         let run = if d == d.accumulator() {
             match mode.combines() {
-                None => Some(super::tile::copy(d.size())),
+                None => Some(tile::copy(d.size())),
                 Some(op) => lookup(TileOp::Binary(op, d), Scalars::NONE),
             }
         } else {
             None
         };
         let apart = apart(k, index, &b);
-        Scatter { b, mode, arg, dtype: d, numel: to.numel, run, apart }
+        let direct = if b.programs[0].scatter_run { None } else { Direct::of(&b.programs[0]) };
+        let mut b = b;
+        if direct.is_some() {
+            let mut programs = (*b.programs).clone();
+            programs[0].body.clear();
+            b.programs = std::sync::Arc::new(programs);
+        }
+        Scatter { b, mode, arg, dtype: d, numel: to.numel, run, apart, direct }
     }
 
     /// Nothing is computed for the lanes of a point: its updates lie in a buffer.
@@ -203,7 +294,7 @@ impl Scatter {
                 let valid = unsafe {
                     t.enter(0);
                     t.place(0, v0);
-                    slots[1].0 == super::program::NONE || *t.earlier(0, slots[1].0, 0) != 0
+                    slots[1].0 == NONE || *t.earlier(0, slots[1].0, 0) != 0
                 };
                 if valid {
                     let x = (t.earlier(0, slots[0].0, 0), t.earlier(0, slots[2].0, 0));
@@ -255,7 +346,7 @@ impl Scatter {
                     for at in 0..b.par_total {
                         t.enter(0);
                         t.place(0, v0);
-                        let valid = slots[1].0 == super::program::NONE || *t.earlier(0, slots[1].0, 0) != 0;
+                        let valid = slots[1].0 == NONE || *t.earlier(0, slots[1].0, 0) != 0;
                         let mut v = v0;
                         while valid && v < v1 {
                             let n = b.tile.min(v1 - v);
@@ -273,7 +364,7 @@ impl Scatter {
                                 (None, mode) => {
                                     let index = lanes.cast_const();
                                     let u =
-                                        Updates { index, index_step: 1, valid: std::ptr::null(), valid_step: 0, value, value_step: 1, n };
+                                        Updates { direct: None, index, index_step: 1, valid: std::ptr::null(), valid_step: 0, value, value_step: 1, n };
                                     apply_typed(mode, self.dtype, to, &u, 0, n as i64);
                                 }
                             }
@@ -338,8 +429,13 @@ impl Scatter {
                             t.tiles(0, v, v + n);
                             let get = |i: usize| (t.earlier(0, slots[i].0, n), !slots[i].1 as usize);
                             let ((index, index_step), (value, value_step)) = (get(0), get(2));
-                            let (valid, valid_step) = if slots[1].0 == super::program::NONE { (std::ptr::null_mut(), 0) } else { get(1) };
-                            let u = Updates { index: index.cast(), index_step, valid, valid_step, value, value_step, n };
+                            let (valid, valid_step) = if slots[1].0 == NONE { (std::ptr::null_mut(), 0) } else { get(1) };
+                            let mut u = Updates { direct: None, index: index.cast(), index_step, valid, valid_step, value, value_step, n };
+                            if let Some(d) = self.direct {
+                                let offset = if d.offset == NONE { 0 } else { *t.earlier(0, d.offset, n).cast::<i64>() };
+                                u.index = t.earlier(0, d.index, n).cast();
+                                u.direct = Some((d, offset));
+                            }
                             apply_typed(self.mode, self.dtype, dst, &u, from, to);
                             v += n;
                         }

@@ -54,7 +54,7 @@ macro_rules! index_ops {
         }
     )*};
 }
-index_ops! { scale div rem clamp in_range in_range_and }
+index_ops! { scale div rem clamp clamp_plus in_range in_range_and }
 
 macro_rules! sums {
     ($($name:ident $plus:ident)*) => {$(

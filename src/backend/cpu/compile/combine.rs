@@ -214,6 +214,17 @@ impl Emitter<'_, '_> {
                         return None;
                     }
                     if x == no {
+                        // A number within limits, and what there is instead of none.
+                        if c == Compare::Ne
+                            && limit == x
+                            && self.uses[x.index()] == 3
+                            && let Some(Combined { op: TileOp::Limit(Compare::Lt, Compare::Gt), operands: o }) = &self.combined[x.index()]
+                            && let (ExprKind::Const(Scalar::Float(low)), ExprKind::Const(Scalar::Float(high))) =
+                                (kind(ExprId(o[1])), kind(ExprId(o[2])))
+                            && *low == -high
+                        {
+                            return done(TileOp::Finite, &[ExprId(o[0]), ExprId(o[2]), yes], &[m, x]);
+                        }
                         // A limit after a limit.
                         if yes == limit
                             && inside(x)

@@ -177,7 +177,8 @@ impl Emitter<'_, '_> {
         Ok(Val { slot: dst, reg, level })
     }
 
-    pub(super) fn load(&mut self, x: usize) -> Result<Val> {
+    /// A load, by indices straight to `into` where that is given.
+    pub(super) fn load(&mut self, x: usize, into: Option<u16>) -> Result<Val> {
         let ExprKind::Load { arg, index, mask, fill } = &self.k.exprs[x].kind else { return Err(internal("not a load")) };
         let (arg, index, d) = (arg.index(), *index, self.k.args[arg.index()].dtype);
         let mut bits = [0u8; 8];
@@ -227,7 +228,11 @@ impl Emitter<'_, '_> {
                 let iv = self.vals[i as usize];
                 let iv = tile(self, iv, 8);
                 let mv = tile(self, mask, 1);
-                let reg = if level == VECTOR { self.register(d.size()) } else { self.scalar() };
+                let reg = match into {
+                    Some(slot) => slot,
+                    None if level == VECTOR => self.register(d.size()),
+                    None => self.scalar(),
+                };
                 self.p.indexed.push(Indexed { arg: arg as u16, size: d.size() as u8, index: iv.slot, mask: mv.slot, fill, reg });
                 let g = self.p.indexed.len() - 1;
                 self.push(level, Instr::Gather(g as u16), || "gather".into());
@@ -236,7 +241,7 @@ impl Emitter<'_, '_> {
                 if level == VECTOR {
                     self.p.cost += 800;
                 }
-                Val { slot: reg, reg: if level == VECTOR { reg } else { NONE }, level }
+                Val { slot: reg, reg: if level == VECTOR && into.is_none() { reg } else { NONE }, level }
             }
         };
         self.widen(v, d)
@@ -256,6 +261,7 @@ impl Emitter<'_, '_> {
                 ExprKind::Cast(_) if e.dtype != d || matches!(d, DType::U32 | DType::U8) => false,
                 ExprKind::Unary(..) | ExprKind::Binary(..) | ExprKind::Compare(..) | ExprKind::Select(..) => true,
                 ExprKind::Cast(a) => compute(self.k.exprs[a.index()].dtype) != d,
+                ExprKind::Load { arg, .. } => self.an.paths[x] == Path::Indexed && self.k.args[arg.index()].dtype == d,
                 _ => false,
             };
         let into = if elementwise && self.direct[x] != NONE {
@@ -312,7 +318,7 @@ impl Emitter<'_, '_> {
                 Ok(Val { slot, reg: NONE, level: CONST })
             }
             ExprKind::Param(i) => Ok(Val { slot: self.slot(Slot::Param(*i as u16)), reg: NONE, level: CONST }),
-            ExprKind::Load { .. } => self.load(x),
+            ExprKind::Load { .. } => self.load(x, into),
             ExprKind::Index(i) => {
                 let v = self.value(*i);
                 if e.dtype == DType::I64 {

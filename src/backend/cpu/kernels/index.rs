@@ -41,6 +41,8 @@ functions! {
     rem Rem [ONE: i64, NONE: i64] -> i64 |x, b, _| x.wrapping_sub(quotient(x, b).wrapping_mul(b));
     /// Into 0..b.
     clamp Clamp [ONE: i64, NONE: i64] -> i64 |x, b, _| x.min(b - 1).max(0);
+    /// Into 0..b, plus c.
+    clamp_plus ClampPlus [ONE: i64, ONE: i64] -> i64 |x, b, c| x.min(b - 1).max(0).wrapping_add(c);
     /// b\[0\] <= a < b\[1\].
     in_range InRange [ONE: [i64; 2], NONE: u8] -> u8 |x, b, _| (x >= b[0]) as u8 & (x < b[1]) as u8;
     /// b\[0\] <= a < b\[1\], and c, which is a tile.

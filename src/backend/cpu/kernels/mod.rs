@@ -34,6 +34,7 @@ mod simd;
 mod single;
 mod supers;
 mod trig;
+pub mod window;
 
 #[cfg(test)]
 mod tests;
@@ -185,6 +186,8 @@ pub enum TileOp {
     NegateBelow,
     /// -(a * b); F32.
     NegMul,
+    /// `a` limited by `-b` and `b`, and `c` for NaN. F32.
+    Finite,
     /// `a` where it is greater than `b` or NaN, else `b`. F32.
     Greater,
     /// The sign of `a`; 0 for NaN. F32.
@@ -243,7 +246,7 @@ impl Scalars {
 /// | Select | F32 | `b`, `c`, both |
 /// | MulAdd | F32 | `b`, `c`, both (a scalar `a` with a tile `b`: swap them) |
 /// | Of | F32 | `b`; `a` too before Sub; as MulAdd before that |
-/// | Steps, CompareOf, PickBy, PickByMagnitude, Limit, PickOrScaled, NegateBelow | F32 | `b`, `c`, both |
+/// | Steps, CompareOf, PickBy, PickByMagnitude, Limit, PickOrScaled, NegateBelow, Finite | F32 | `b`, `c`, both |
 /// | NegMul, Greater | F32 | `b` |
 /// | Wrap | I64, I32 | `b` |
 pub fn lookup(op: TileOp, scalars: Scalars) -> Option<TileFn> {
@@ -269,6 +272,7 @@ fn takes_third(op: TileOp) -> bool {
             | Limit(..)
             | PickOrScaled(_)
             | NegateBelow
+            | Finite
     )
 }
 
@@ -300,6 +304,7 @@ fn lookup_for(isa: Isa, op: TileOp, scalars: Scalars) -> Option<TileFn> {
         TileOp::NegateBelow => supers::negate_below(isa, scalars),
         TileOp::NegMul => supers::neg_mul(isa, scalars),
         TileOp::Greater => supers::greater(isa, scalars),
+        TileOp::Finite => supers::finite(isa, scalars),
         TileOp::SignOrZero if only_a => Some(supers::sign_or_zero(isa)),
         TileOp::Wrap(dtype) => general::wrap(isa, dtype, scalars),
         TileOp::AddFlag if only_a => Some(supers::add_flag(isa)),

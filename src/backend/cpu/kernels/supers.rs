@@ -278,3 +278,19 @@ impl Map for Greater {
 pub(super) fn greater(isa: Isa, scalars: Scalars) -> Option<TileFn> {
     if scalars.a { None } else { sides::<Greater>(isa, scalars) }
 }
+
+/// `a` from `-b` to `b`, and `c` for NaN.
+struct Finite;
+impl Map for Finite {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
+        let low = s.neg(b);
+        let x = s.select(s.lt(a, low), low, a);
+        let x = s.select(s.lt(b, x), b, x);
+        s.select(s.unord(x, x), c, x)
+    }
+}
+
+pub(super) fn finite(isa: Isa, scalars: Scalars) -> Option<TileFn> {
+    factors::<Finite>(isa, scalars)
+}

@@ -50,6 +50,10 @@ fn parts(isa: Isa, op: TileOp, [a, b, c]: [&[f32]; 3], n: usize) -> Vec<f32> {
     match op {
         TileOp::NegMul => neg(&first(isa, First::Mul, a, b, n)),
         TileOp::Greater => (0..n).map(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] }).collect(),
+        TileOp::Finite => {
+            let x = parts(isa, TileOp::Limit(Compare::Lt, Compare::Gt), [a, &neg(b), b], n);
+            parts(isa, TileOp::PickBy(Compare::Ne, false), [&x, &x, c], n)
+        }
         TileOp::SignOrZero => {
             let zeros = vec![0.0; n];
             run(isa, TileOp::Unary(Unary::Sign, F32), [&parts(isa, TileOp::PickBy(Compare::Ne, false), [a, a, &zeros], n); 3], n)
@@ -120,7 +124,7 @@ fn supers() -> Vec<(TileOp, usize)> {
     let (below, above) = ([Compare::Lt, Compare::Le], [Compare::Gt, Compare::Ge]);
     out.extend(below.into_iter().zip(above).flat_map(|(x, y)| [(TileOp::Limit(x, y), 3), (TileOp::Limit(y, x), 3)]));
     out.extend(below.into_iter().chain(above).map(|c| (TileOp::PickOrScaled(c), 3)));
-    out.push((TileOp::NegateBelow, 3));
+    out.extend([(TileOp::NegateBelow, 3), (TileOp::Finite, 3)]);
     out
 }
 
