@@ -8,7 +8,7 @@ use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Shape};
 use crate::trace::interp::{Accumulator, HostTensor, total_order};
 use crate::trace::scalar::{eval_binary, eval_compare, eval_unary, philox};
-use crate::trace::{Binary, Reduce, ScatterMode};
+use crate::trace::{Binary, Reduce};
 
 /// Runs one kernel on flat buffers, one per argument.
 ///
@@ -374,15 +374,10 @@ impl State<'_> {
         let (arg, value) = (s.arg.index(), self.exprs[s.value.index()]);
         let i = self.element(arg, self.indices[s.index.index()])?;
         let value = match self.k.archetype {
-            Archetype::Scatter(ScatterMode::Set) => value,
-            Archetype::Scatter(mode) => {
-                let op = match mode {
-                    ScatterMode::Max => Binary::Max,
-                    ScatterMode::Min => Binary::Min,
-                    _ => Binary::Add,
-                };
-                eval_binary(op, self.k.args[arg].dtype.accumulator(), memory.get(arg, i), value)
-            }
+            Archetype::Scatter(mode) => match mode.combines() {
+                None => value,
+                Some(op) => eval_binary(op, self.k.args[arg].dtype.accumulator(), memory.get(arg, i), value),
+            },
             _ if std::mem::replace(&mut self.written[arg][i], true) => {
                 bail!(Internal, "kernel writes element {i} of argument a{arg} a second time at point {:?}", self.point)
             }

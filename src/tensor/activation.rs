@@ -35,9 +35,9 @@ impl Tensor {
     #[track_caller]
     pub fn hardtanh(&self, min: impl Operand, max: impl Operand) -> Tensor {
         pass_poison!(self);
-        let (lo, hi) = (min.operand(), max.operand());
+        let (lo, hi) = (self.one_number(min.operand()), self.one_number(max.operand()));
         let x = Tensor::select_as("hardtanh", &self.ge(hi.clone()), &hi, &self.operand(), self.dtype());
-        Tensor::select_as("hardtanh", &self.le(lo.clone()), &lo, &x.operand(), self.dtype())
+        Tensor::select_as("hardtanh", &x.le(lo.clone()), &lo, &x.operand(), self.dtype())
     }
 
     /// `x` above 0, else `alpha * (e^x - 1)`.
@@ -157,14 +157,15 @@ impl Tensor {
     /// `(x + 3) / 6` limited to `0..=1`.
     #[track_caller]
     pub fn hardsigmoid(&self) -> Tensor {
-        (self.to_float() + Lit(3.0)).hardtanh(Lit(0.0), Lit(6.0)) / Lit(6.0)
+        // The product of 6 and 1 / 6 is rounded to 1.
+        (self.to_float() + Lit(3.0)).hardtanh(Lit(0.0), Lit(6.0)) * Lit(1.0 / 6.0)
     }
 
     /// `x * hardsigmoid(x)`.
     #[track_caller]
     pub fn hardswish(&self) -> Tensor {
         let x = self.to_float();
-        &x * (&x + Lit(3.0)).hardtanh(Lit(0.0), Lit(6.0)) / Lit(6.0)
+        &x * x.hardsigmoid()
     }
 
     /// x where it is above `threshold`, else `value`.
@@ -178,8 +179,7 @@ impl Tensor {
     #[track_caller]
     pub fn hardshrink(&self, lambda: f64) -> Tensor {
         pass_poison!(self);
-        let near = self.ge(Lit(-lambda)).bitwise_and(self.le(Lit(lambda)));
-        self.replace(&near, 0.0)
+        self.replace(&self.detach().abs().le(Lit(lambda)), 0.0)
     }
 
     /// x moved towards 0 by `lambda`, 0 where it would pass it.
@@ -187,8 +187,7 @@ impl Tensor {
     pub fn softshrink(&self, lambda: f64) -> Tensor {
         let x = self.to_float();
         pass_poison!(x);
-        let low = Tensor::where_(&x.lt(Lit(-lambda)), &x + Lit(lambda), &x * Lit(0.0));
-        Tensor::where_(&x.gt(Lit(lambda)), &x - Lit(lambda), low)
+        &x - x.clamp(Lit(-lambda), Lit(lambda))
     }
 
     /// [`leaky_relu`](Tensor::leaky_relu) with the mean slope of `lower..upper`; in training, a slope drawn for each element.

@@ -1,11 +1,14 @@
 //! Sums, means and maxima of bags of table rows.
 
 use super::Tensor;
-use super::compose::{lowest, or_poison, pass_poison, slip_now};
+use super::compose::{compute_dtype, lowest, or_poison, pass_poison, slip_now};
 use super::index::integer;
 use super::{Lit, LitInt};
 use crate::base::{DType, Scalar, Shape};
 use crate::trace::{Op, ScatterMode};
+
+/// Bags of at most so many rows are sums of as many terms.
+const MAX_TERMS: usize = 16;
 
 /// What [`Tensor::embedding_bag`] makes of the rows of a bag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -118,14 +121,29 @@ impl Tensor {
             rows *= w.flatten_all().unsqueeze(1);
         }
         if let ([_, len], true) = (&ids.shape()[..], options.mode != BagMode::Max) {
-            // Bags of one length are an axis.
+            // Bags of one length are an axis; a few ids are as many terms.
             let counts = options.padding.map(|p| ids.ne(LitInt(p as i64)));
-            let rows = rows.reshape_shape(&Shape::new(&[bags, *len, self.shape()[1]]));
-            let rows = match &counts {
-                Some(c) => rows.keep_where(&c.unsqueeze(-1), 0.0),
-                None => rows,
+            let sum = if *len <= MAX_TERMS && self.dtype() == compute_dtype(self.dtype()) {
+                let terms = (0..*len as isize).map(|k| {
+                    let row = self.embedding(&ids.select(1, k));
+                    let row = match &options.weights {
+                        Some(w) => row * w.select(1, k).unsqueeze(1),
+                        None => row,
+                    };
+                    match &counts {
+                        Some(c) => row.keep_where(&c.select(1, k).unsqueeze(-1), 0.0),
+                        None => row,
+                    }
+                });
+                terms.reduce(|a, b| a + b).unwrap_or(zeros)
+            } else {
+                let rows = rows.reshape_shape(&Shape::new(&[bags, *len, self.shape()[1]]));
+                let rows = match &counts {
+                    Some(c) => rows.keep_where(&c.unsqueeze(-1), 0.0),
+                    None => rows,
+                };
+                rows.reduce_axes(crate::trace::Reduce::Sum, &[1])
             };
-            let sum = rows.reduce_axes(crate::trace::Reduce::Sum, &[1]);
             return match counts {
                 _ if options.mode == BagMode::Sum => sum,
                 None => sum / Lit(*len as f64),

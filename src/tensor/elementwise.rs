@@ -187,7 +187,7 @@ impl Tensor {
         pass_poison!(self);
         match self.dtype() {
             DType::Bool => self.clone(),
-            d if d.is_float() => self.unary(Unary::Sign).replace(&self.isnan(), 0.0),
+            d if d.is_float() => self.replace(&self.isnan(), 0.0).unary(Unary::Sign),
             _ => self.unary(Unary::Sign),
         }
     }
@@ -309,7 +309,8 @@ impl Tensor {
             return q;
         }
         let m = a.binary(Binary::Rem, rhs.clone(), Meet::Promote);
-        let step = m.ne(LitInt(0)).bitwise_and(m.lt(LitInt(0)).bitwise_xor(zero_like_below(&rhs, &m)));
+        let differ = m.binary(Binary::Xor, rhs, Meet::Promote).lt(LitInt(0));
+        let step = m.ne(LitInt(0)).bitwise_and(&differ);
         Tensor::select_as("floor_divide", &step, &(&q - LitInt(1)).operand(), &q.operand(), d)
     }
 
@@ -381,9 +382,8 @@ impl Tensor {
         let d = float_dtype(meet_dtype(&self.operand(), &rhs));
         let sign = rhs.to_tensor(if rhs.dtype().is_float() && rhs.tensor().is_some() { rhs.dtype() } else { d }).detach();
         pass_poison!(sign);
-        // A negative zero shows only in its reciprocal.
-        let minus_zero = sign.eq(Lit(0.0)).bitwise_and(sign.reciprocal().lt(Lit(0.0)));
-        let negative = sign.lt(Lit(0.0)).bitwise_or(&minus_zero);
+        // A negative zero shows only in its reciprocal, negative infinity only in itself.
+        let negative = sign.minimum(sign.reciprocal()).lt(Lit(0.0));
         let a = self.cast(d).abs();
         Tensor::select_as("copysign", &negative, &a.neg_of().operand(), &a.operand(), d)
     }
@@ -447,6 +447,7 @@ impl Tensor {
         if self.dtype() == DType::Bool && min.dtype() == DType::Bool && max.dtype() == DType::Bool {
             slip_now!(DType, "clamp is not defined for bool tensors: cast to a number first");
         }
+        let (min, max) = (self.one_number(min), self.one_number(max));
         self.clamp_rhs(min, Compare::Lt).clamp_rhs(max, Compare::Gt)
     }
 
@@ -460,6 +461,15 @@ impl Tensor {
     #[track_caller]
     pub fn clamp_max(&self, max: impl Operand) -> Tensor {
         self.clamp_rhs(max.operand(), Compare::Gt)
+    }
+
+    /// A number that is used twice as one value, so that it is seen to be the same.
+    #[track_caller]
+    pub(crate) fn one_number(&self, x: Rhs) -> Rhs {
+        match x {
+            Rhs::Number(_) if self.dtype().is_float() => Rhs::Tensor(x.to_tensor(self.dtype())),
+            x => x,
+        }
     }
 
     /// `limit` where `self op limit`.
@@ -491,8 +501,14 @@ impl Tensor {
             DType::BF16 => half::bf16::MAX.to_f64(),
             _ => f32::MAX as f64,
         };
+        let nan = nan.operand();
+        if posinf.is_none() && neginf.is_none() {
+            // Only infinities are beyond the limits.
+            let x = self.clamp(Lit(-largest), Lit(largest));
+            return Tensor::select_as("nan_to_num", &x.isnan(), &nan, &x.operand(), d);
+        }
         let put = |x: Option<f64>, default: f64| x.map_or(Lit(default).operand(), |x| x.operand());
-        let (nan, hi, lo) = (nan.operand(), put(posinf, largest), put(neginf, -largest));
+        let (hi, lo) = (put(posinf, largest), put(neginf, -largest));
         let x = Tensor::select_as("nan_to_num", &self.isnan(), &nan, &self.operand(), d);
         let x = Tensor::select_as("nan_to_num", &self.eq(Lit(f64::INFINITY)), &hi, &x.operand(), d);
         Tensor::select_as("nan_to_num", &self.eq(Lit(f64::NEG_INFINITY)), &lo, &x.operand(), d)

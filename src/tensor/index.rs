@@ -15,7 +15,7 @@ use crate::trace::{Op, ScatterMode};
 pub enum ScatterReduce {
     /// The sum.
     Sum,
-    /// The product. There is no scatter that multiplies: few updates are compared with every place along the axis, many are sorted.
+    /// The product.
     Prod,
     /// The arithmetic mean.
     Mean,
@@ -24,9 +24,6 @@ pub enum ScatterReduce {
     /// The smallest.
     Min,
 }
-
-/// With no more updates along the axis than this, comparing each with every place is quicker than sorting them.
-const DENSE_UPDATES: usize = 16;
 
 impl Tensor {
     /// `[.., N, ..]` indexed along an axis by a tensor of any shape: its axes take the axis's place. Indices are not negative.
@@ -168,17 +165,15 @@ impl Tensor {
     fn scatter_reduce_rhs(&self, axis: Axis, index: &Tensor, src: &Rhs, reduce: ScatterReduce, include_self: bool) -> Tensor {
         let op = "scatter_reduce";
         pass_poison!(self, index);
-        if reduce == ScatterReduce::Prod {
-            return self.scatter_prod(axis, index, src, include_self);
-        }
         let start = if include_self {
             self.clone()
         } else {
-            let hit = self.hits(op, axis, index).gt(LitInt(0));
+            let hit = self.hits(op, axis, index, DType::Bool);
             pass_poison!(hit);
             let value = match reduce {
                 ScatterReduce::Max => lowest(self.dtype()),
                 ScatterReduce::Min => highest(self.dtype()),
+                ScatterReduce::Prod => Scalar::Int(1),
                 _ => Scalar::Int(0),
             };
             let _on = self.device().enter();
@@ -188,91 +183,17 @@ impl Tensor {
         let mode = match reduce {
             ScatterReduce::Max => ScatterMode::Max,
             ScatterReduce::Min => ScatterMode::Min,
+            ScatterReduce::Prod => ScatterMode::Prod,
             _ => ScatterMode::Add,
         };
         let out = start.scatter_mode(op, axis, index, src, mode);
         if reduce != ScatterReduce::Mean {
             return out;
         }
-        let n = self.hits(op, axis, index);
+        let n = self.hits(op, axis, index, DType::I32);
         let n = if include_self { n + LitInt(1) } else { n.maximum(LitInt(1)) };
         let n = n.cast(self.dtype());
         if self.dtype().is_float() { out / n } else { out.floor_divide(&n) }
-    }
-
-    /// There is no scatter that multiplies: for every place, the product of the updates that name it.
-    #[track_caller]
-    fn scatter_prod(&self, axis: Axis, index: &Tensor, src: &Rhs, include_self: bool) -> Tensor {
-        let op = "scatter_reduce";
-        let a = or_poison!(self.axis(axis, op));
-        or_poison!(self.along(op, a, index));
-        let src = or_poison!(self.updates(op, index, src));
-        let one = Shape::new(&[1]);
-        let Some(a) = a else {
-            let out = self.reshape_shape(&one).scatter_prod(
-                Axis(0),
-                &index.reshape_shape(&one),
-                &src.reshape_shape(&one).operand(),
-                include_self,
-            );
-            return out.reshape_shape(self.shape());
-        };
-        let _on = self.device().enter();
-        let n = self.shape()[a];
-        if index.shape()[a] > DENSE_UPDATES {
-            return self.scatter_prod_sorted(a, index, &src, include_self);
-        }
-        // [.., places, .., updates]
-        let last = index.rank();
-        let spread = |t: &Tensor| t.unsqueeze(a as isize).move_axis(a + 1, last);
-        let mut places: Shape = (0..=last).map(|_| 1).collect();
-        places[a] = n;
-        let place = Tensor::iota_shape(&Shape::new(&[n]), 0, DType::I64).reshape_shape(&places);
-        let hit = spread(&index.wrap_negative(n)).eq(&place);
-        let ones = Tensor::constant(Scalar::Int(1), self.dtype(), &Shape::scalar());
-        // A product of truth values is "and".
-        let kind = if self.dtype() == DType::Bool { crate::trace::Reduce::Min } else { crate::trace::Reduce::Prod };
-        let factors = Tensor::where_(&hit, spread(&src), &ones);
-        if index.shape()[a] == 0 {
-            return self.clone();
-        }
-        let factors = factors.reduce_axes(kind, &[last]);
-        pass_poison!(factors);
-        let hi: AxisVec = (0..self.rank()).map(|i| self.shape()[i] - factors.shape()[i]).collect();
-        let lo = AxisVec::from_elem(0, self.rank());
-        let factors = factors.pad_constant(&lo, &hi, Scalar::Int(1));
-        if include_self {
-            return self * factors;
-        }
-        let touched = hit.reduce_axes(crate::trace::Reduce::Max, &[last]).pad_constant(&lo, &hi, Scalar::Bool(false));
-        Tensor::where_(&touched, &factors, self)
-    }
-
-    /// The same for many updates: sorted by place, so that those of a place are a run, whose products are found by recursive doubling
-    /// (Hillis and Steele, 1986). The last of a run has the product of all, and of several updates the last wins.
-    #[track_caller]
-    fn scatter_prod_sorted(&self, a: usize, index: &Tensor, src: &Tensor, include_self: bool) -> Tensor {
-        let (op, n, len, axis) = ("scatter_reduce", self.shape()[a], index.shape()[a], Axis(a as isize));
-        let index = index.wrap_negative(n);
-        let order = index.argsort(axis, false);
-        pass_poison!(order);
-        let (place, mut product) = (index.gather_axis(a, &order), src.gather_axis(a, &order));
-        let mut step = 1;
-        while step < len {
-            let before = |t: &Tensor, fill: i64| t.slice_axis(a, 0, len - step, 1).pad_axis(a, step, 0, Scalar::Int(fill));
-            let same = place.eq(before(&place, -1));
-            let (own, earlier) = (&product, before(&product, 1));
-            let both = if self.dtype() == DType::Bool { own.bitwise_and(&earlier) } else { own * &earlier };
-            product = Tensor::where_(&same, &both, own);
-            step *= 2;
-        }
-        let start = if include_self { Tensor::constant(Scalar::Int(1), self.dtype(), self.shape()) } else { self.clone() };
-        let factors = start.scatter_mode(op, axis, &place, &product.operand(), ScatterMode::Set);
-        match include_self {
-            true if self.dtype() == DType::Bool => self.bitwise_and(&factors),
-            true => self * factors,
-            false => factors,
-        }
     }
 
     /// The updates of a scatter, of this dtype and cut to the shape of the indices.
@@ -296,12 +217,14 @@ impl Tensor {
         Ok(t.slice_spec(spec))
     }
 
-    /// How many updates meet at each element, I64.
+    /// How many updates meet at each element; of Bool, whether any do.
     #[track_caller]
-    fn hits(&self, op: &str, axis: Axis, index: &Tensor) -> Tensor {
+    fn hits(&self, op: &str, axis: Axis, index: &Tensor, dtype: DType) -> Tensor {
         let _on = self.device().enter();
-        let zeros = Tensor::constant(Scalar::Int(0), DType::I64, self.shape());
-        zeros.scatter_mode(op, axis, index, &LitInt(1).operand(), ScatterMode::Add)
+        let zeros = Tensor::constant(Scalar::Int(0).cast(dtype), dtype, self.shape());
+        let one = Tensor::constant(Scalar::Int(1).cast(dtype), dtype, &Shape::scalar());
+        let mode = if dtype == DType::Bool { ScatterMode::Set } else { ScatterMode::Add };
+        zeros.scatter_mode(op, axis, index, &Rhs::Tensor(one.broadcast_shape(index.shape())), mode)
     }
 
     #[track_caller]
@@ -327,11 +250,25 @@ impl Tensor {
             corner.end[i] = index.shape()[i];
         }
         let part = self.slice_spec(corner.clone());
-        let last = self.rank() - 1;
-        let moved = [part.move_axis(a, last), index.move_axis(a, last), src.move_axis(a, last)];
-        let out = Tensor::record(Op::Scatter(mode, last as u8), &[&moved[0], &moved[1], &moved[2]]);
+        // The axes behind are part of the place, so that nothing is transposed.
+        let (n, inner) = (part.shape()[a], part.count_along(&(a + 1..part.rank()).collect::<AxisVec>()));
+        let flat = |t: &Tensor| {
+            let shape: Shape = t.shape()[..a].iter().copied().chain([t.shape()[a] * inner]).collect();
+            t.reshape_shape(&shape)
+        };
+        let index = if inner == 1 {
+            index
+        } else {
+            let _on = self.device().enter();
+            let shape: Shape = index.shape()[a + 1..].iter().copied().collect();
+            let behind = Tensor::iota_shape(&Shape::new(&[inner]), 0, DType::I64).reshape_shape(&shape);
+            // What is outside stays outside, however far.
+            let row = index.cast(DType::I64).maximum(LitInt(-1)).minimum(LitInt(n as i64));
+            row * LitInt(inner as i64) + behind
+        };
+        let out = Tensor::record(Op::Scatter(mode, a as u8), &[&flat(&part), &flat(&index), &flat(&src)]);
         pass_poison!(out);
-        let out = out.move_axis(last, a);
+        let out = out.reshape_shape(part.shape());
         if out.shape() == self.shape() {
             return out;
         }
@@ -382,9 +319,8 @@ impl Tensor {
         }
         let index = index.wrap_negative(self.shape()[a]).flatten_all();
         let mode = if self.dtype() == DType::Bool { of_truth_values(mode) } else { mode };
-        let out = Tensor::record(Op::Scatter(mode, 0), &[&self.move_axis(a, 0), &index, &src.move_axis(a, 0)]);
-        pass_poison!(out);
-        out.move_axis(0, a)
+        let each: Shape = self.shape()[..a].iter().copied().chain([index.numel()]).collect();
+        Tensor::record(Op::Scatter(mode, a as u8), &[self, &index.broadcast_shape(&each), src])
     }
 
     /// This tensor with the slices along an axis that a 1-d integer tensor names filled with `value` (a number or a 0-d tensor).
@@ -467,19 +403,21 @@ impl Tensor {
     /// If this tensor is not integer.
     #[track_caller]
     pub fn one_hot(&self, classes: usize) -> Tensor {
-        self.one_hot_mask(classes).cast(DType::I64)
-    }
-
-    /// As [`one_hot`](Tensor::one_hot), as Bool.
-    #[track_caller]
-    pub(crate) fn one_hot_mask(&self, classes: usize) -> Tensor {
         pass_poison!(self);
         or_poison!(integer("one_hot", self));
         let _on = self.device().enter();
         let shape: Shape = self.shape().iter().copied().chain([classes]).collect();
-        let i = Tensor::iota_shape(&Shape::new(&[classes]), 0, DType::I64);
-        let wanted: Shape = self.shape().iter().copied().chain([1]).collect();
-        self.cast(DType::I64).reshape_shape(&wanted).broadcast_shape(&shape).eq(&i)
+        let zeros = Tensor::constant(Scalar::Int(0), DType::I64, &Shape::new(&[shape.numel()]));
+        if shape.numel() == 0 {
+            return zeros.reshape_shape(&shape);
+        }
+        // One update for each row; that of an index out of range is dropped.
+        let (id, n) = (self.cast(DType::I64).flatten_all(), classes as i64);
+        let row = Tensor::iota_shape(id.shape(), 0, DType::I64) * LitInt(n);
+        let there = id.ge(LitInt(0)).bitwise_and(id.lt(LitInt(n)));
+        let at = (row + &id).keep_where(&there, -1.0);
+        let one = Tensor::constant(Scalar::Int(1), DType::I64, id.shape());
+        Tensor::record(Op::Scatter(ScatterMode::Set, 0), &[&zeros, &at, &one]).reshape_shape(&shape)
     }
 
     /// The rows of this table `[V, D]` that an integer tensor of any shape names: `[ids.., D]`. Ids are not negative.
@@ -515,9 +453,13 @@ impl Tensor {
     }
 }
 
-/// A sum of truth values is "or".
+/// A sum of truth values is "or", a product "and".
 fn of_truth_values(mode: ScatterMode) -> ScatterMode {
-    if mode == ScatterMode::Add { ScatterMode::Max } else { mode }
+    match mode {
+        ScatterMode::Add => ScatterMode::Max,
+        ScatterMode::Prod => ScatterMode::Min,
+        mode => mode,
+    }
 }
 
 pub(super) fn integer(op: &str, index: &Tensor) -> Result<()> {

@@ -3,6 +3,9 @@
 use super::compose::{compute_dtype, or_poison, pass_poison, slip_now};
 use super::{Lit, LitInt, Tensor};
 use crate::base::{Axis, DType};
+use crate::trace::graph::{Input, Inputs};
+use crate::trace::{Compare, Op, Region, RegionKind, Trace};
+use std::sync::Arc;
 
 /// How the terms of a loss become its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -133,13 +136,22 @@ impl Tensor {
             return self.l1_terms(y);
         }
         let d = self.l1_terms(y);
-        Tensor::where_(&d.lt(Lit(beta)), d.square() * Lit(0.5 / beta), &d - Lit(0.5 * beta))
+        d.limited_square(beta, 1.0 / beta)
     }
 
     #[track_caller]
     fn huber_terms(&self, y: &Tensor, delta: f64) -> Tensor {
         let d = self.l1_terms(y);
-        Tensor::where_(&d.le(Lit(delta)), d.square() * Lit(0.5), (&d - Lit(0.5 * delta)) * Lit(delta))
+        d.limited_square(delta, 1.0)
+    }
+
+    /// `d^2 / 2` up to a limit, from there on straight, by a factor; of `d >= 0`. Without a choice between the two: with c the smaller of d
+    /// and the limit both are `c (d - c / 2)`.
+    #[track_caller]
+    fn limited_square(&self, limit: f64, factor: f64) -> Tensor {
+        let c = self.clamp_max(Lit(limit));
+        let x = (self - &c * Lit(0.5)) * &c;
+        if factor == 1.0 { x } else { x * Lit(factor) }
     }
 
     #[track_caller]
@@ -264,10 +276,11 @@ impl Tensor {
         let classes = Axis(if self.rank() == 1 { 0 } else { 1 });
         let x = self.to_float();
         let d = x.dtype();
-        let logp = x.cast(compute_dtype(d)).log_softmax(classes);
+        let x = x.cast(compute_dtype(d));
         if !target.dtype().is_float() {
-            return logp.class_loss(target, options, "cross_entropy", true).cast(d);
+            return x.class_loss(target, options, "cross_entropy", true).cast(d);
         }
+        let logp = x.log_softmax(classes);
         if target.shape() != self.shape() {
             slip_now!(Shape, "cross_entropy: probabilities of shape {} for logits of shape {}", target.shape(), self.shape());
         }
@@ -320,10 +333,35 @@ impl Tensor {
         Ok(w.cast(self.dtype()).reshape_shape(&shape))
     }
 
-    /// The loss of log-probabilities against class indices. Where they were just computed (`fuses`), the element of the class is picked by
-    /// comparing, not by gathering: so it fuses with the softmax, and so does the gradient.
+    /// The element of each row (the last axis) that `wanted` `[.., 1]` names, the nearest for one out of range. Its derivative is written as a
+    /// comparison with every element, not as a scatter: so it fuses with those of what else depends on the row.
     #[track_caller]
-    fn class_loss(&self, target: &Tensor, o: &CrossEntropyOptions, op: &str, fuses: bool) -> Tensor {
+    fn class_element(&self, wanted: &Tensor) -> Tensor {
+        let (axis, d) = (self.rank() - 1, self.dtype());
+        let mut body = Trace::new();
+        let (x, w) = (body.input(d, self.shape().clone()), body.input(DType::I64, wanted.shape().clone()));
+        let element = body.gather(x, w, axis);
+        body.outputs = vec![element];
+        let mut rule = Trace::new();
+        let (_, w) = (rule.input(d, self.shape().clone()), rule.input(DType::I64, wanted.shape().clone()));
+        let (dx, _) = (rule.input(d, self.shape().clone()), rule.input(DType::I64, wanted.shape().clone()));
+        let number = rule.iota(axis, DType::I64, self.shape());
+        let w = rule.broadcast(w, self.shape());
+        let hit = rule.compare(Compare::Eq, w, number);
+        let zeros = rule.zeros_like(dx);
+        let part = rule.select(hit, dx, zeros);
+        let sum = rule.reduce(crate::trace::Reduce::Sum, part, &[axis]);
+        let sum = rule.reshape(sum, wanted.shape());
+        rule.outputs = vec![sum];
+        let region = Op::Region(Arc::new(Region { kind: RegionKind::CustomJvp(Arc::new(rule)), body: Arc::new(body) }));
+        let inputs: Inputs = [Input::Node(self.0.clone()), Input::Node(wanted.0.clone())].into_iter().collect();
+        let r = Tensor::record_inputs(region, inputs, d, wanted.shape().clone());
+        Tensor::record_typed(Op::Output(0), &[&r], d, wanted.shape().clone())
+    }
+
+    /// The loss against class indices, of log-probabilities or of logits (`logits`).
+    #[track_caller]
+    fn class_loss(&self, target: &Tensor, o: &CrossEntropyOptions, op: &str, logits: bool) -> Tensor {
         let axis = if self.rank() == 1 { 0 } else { 1 };
         if !target.dtype().is_int() || self.rank() == 0 || *target.shape() != self.shape().without(&[axis]) {
             slip_now!(
@@ -338,7 +376,6 @@ impl Tensor {
         let count = self.shape()[axis];
         let t = target.cast(DType::I64);
         let wanted = t.reshape_shape(&self.shape().keepdim(&[axis]));
-        let hit = wanted.broadcast_shape(self.shape()).eq(self.iota_along(axis));
         let counted = o.ignore_index.map(|i| t.ne(LitInt(i)));
         let count_in = |x: Tensor| match &counted {
             Some(c) => x.keep_where(c, 0.0),
@@ -348,24 +385,37 @@ impl Tensor {
             Some(w) => Some(or_poison!(self.class_weights(w, axis))),
             None => None,
         };
-        let compared = |x: &Tensor| x.keep_where(&hit, 0.0).sum(axis);
+        let known = wanted.ge(LitInt(0)).bitwise_and(wanted.lt(LitInt(count as i64)));
         let picked = |x: &Tensor| {
-            if fuses {
-                return compared(x);
-            }
-            let known = wanted.ge(LitInt(0)).bitwise_and(wanted.lt(LitInt(count as i64)));
             let at = wanted.clamp(LitInt(0), LitInt(count as i64 - 1));
             x.gather_axis(axis, &at).keep_where(&known, 0.0).reshape_shape(t.shape())
         };
-        let factor = weights.as_ref().map(|w| picked(&w.broadcast_shape(self.shape())));
-        let mut terms = picked(self).neg_of();
+        let factor = o.weight.as_ref().map(|w| {
+            let at = t.clamp(LitInt(0), LitInt(count as i64 - 1));
+            w.cast(self.dtype()).gather_rows(0, &at).keep_where(&known.reshape_shape(t.shape()), 0.0)
+        });
+        let logp = if logits { self.log_softmax(Axis(axis as isize)) } else { self.clone() };
+        let mut terms = match logits && axis + 1 == self.rank() && count > 0 && self.numel() > 0 {
+            // Of the logits, from which what they have in common is taken afterwards: no other element's logarithm is needed.
+            true => {
+                let kept = self.shape().keepdim(&[axis]);
+                let most = self.detach().reduce_axes(crate::trace::Reduce::Max, &[axis]).reshape_shape(&kept);
+                let sum = (self - &most).exp().reduce_axes(crate::trace::Reduce::Sum, &[axis]).reshape_shape(&kept);
+                ((self.class_element(&wanted) - most) - sum.log()).keep_where(&known, 0.0).reshape_shape(t.shape()).neg_of()
+            }
+            false if logits => {
+                let hit = wanted.broadcast_shape(self.shape()).eq(self.iota_along(axis));
+                logp.keep_where(&hit, 0.0).sum(axis).neg_of()
+            }
+            false => picked(&logp).neg_of(),
+        };
         if let Some(f) = &factor {
             terms *= f;
         }
         if o.label_smoothing > 0.0 {
             let all = match &weights {
-                Some(w) => (self * w).sum(axis),
-                None => self.sum(axis),
+                Some(w) => (&logp * w).sum(axis),
+                None => logp.sum(axis),
             };
             terms = terms * Lit(1.0 - o.label_smoothing) - all * Lit(o.label_smoothing / count as f64);
         }

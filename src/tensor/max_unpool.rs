@@ -1,8 +1,8 @@
 //! Where the largest elements of windows lie, and putting them back.
 
-use super::compose::{AxisVec, or_poison, pass_poison, slip_now};
-use super::pool::Window;
-use super::{PoolOptions, Tensor};
+use super::compose::{AxisVec, lowest, or_poison, pass_poison, slip_now, whole};
+use super::pool::{MAX_SLICES, Window};
+use super::{LitInt, PoolOptions, Tensor};
 use crate::base::error::err;
 use crate::base::{DType, Shape};
 
@@ -36,6 +36,9 @@ impl Tensor {
             return Tensor::constant(crate::Scalar::Int(0), DType::I64, out);
         }
         let lead = self.rank() - axes;
+        if windows.iter().map(|w| w.kernel).product::<usize>() <= MAX_SLICES && i32::try_from(self.numel()).is_ok() {
+            return self.winning_places(windows, lead, out);
+        }
         let of = |x: &Tensor, pad: crate::Scalar| {
             let mut t = x.clone();
             for w in windows {
@@ -61,6 +64,58 @@ impl Tensor {
         let first = is_best.bitwise_and(&real).cast(DType::I32).argmax(-1).unsqueeze(-1);
         let number = number.broadcast_shape(values.shape());
         number.gather_axis(k, &first).reshape_shape(out)
+    }
+
+    /// The same for small windows: their elements are slices, compared one after the other.
+    #[track_caller]
+    fn winning_places(&self, windows: &[Window], lead: usize, out: &Shape) -> Tensor {
+        let places = Shape::new(&out[lead..]);
+        let strides = Shape::new(&self.shape()[lead..]).strides();
+        // Where a window starts, and how far behind that its first element is that is none of the padding.
+        let (mut start, mut skipped): (Option<Tensor>, Option<Tensor>) = (None, None);
+        let mut x = self.clone();
+        for (i, w) in windows.iter().enumerate() {
+            let (lo, hi) = w.padding();
+            x = x.pad_axis(w.axis, lo, hi, lowest(self.dtype()));
+            let by = LitInt(strides[i] as i64);
+            let from = Tensor::iota_shape(&places, i, DType::I32) * LitInt(w.stride as i64) - LitInt(lo as i64);
+            let d = LitInt(w.dilation as i64);
+            let skip = (from.neg_of() + LitInt(w.dilation as i64 - 1)).maximum(LitInt(0)).floor_divide(d) * d;
+            let (from, skip) = (from * by, skip * by);
+            start = Some(start.map_or_else(|| from.clone(), |s| s + &from));
+            if lo > 0 {
+                skipped = Some(skipped.map_or_else(|| skip.clone(), |s| s + &skip));
+            }
+        }
+        let none = Tensor::constant(crate::Scalar::Int(0), DType::I32, out);
+        let mut at = skipped.map_or(none, |s| s.broadcast_shape(out));
+        let mut best: Option<Tensor> = None;
+        let total: usize = windows.iter().map(|w| w.kernel).product();
+        for tap in 0..total {
+            let (mut spec, mut rest, mut offset) = (whole(x.shape()), tap, 0);
+            for (i, w) in windows.iter().enumerate().rev() {
+                let k = (rest % w.kernel) * w.dilation;
+                rest /= w.kernel;
+                offset += k * strides[i];
+                (spec.start[w.axis], spec.end[w.axis], spec.step[w.axis]) = (k, k + (w.out - 1) * w.stride + 1, w.stride);
+            }
+            let v = x.slice_spec(spec);
+            // What is first without being larger than anything: only its own if the padding is not before it.
+            let padded = windows.iter().any(|w| w.padding().0 > 0);
+            let Some(b) = best.take().or_else(|| padded.then(|| Tensor::constant(lowest(self.dtype()), self.dtype(), out))) else {
+                best = Some(v);
+                continue;
+            };
+            let wins = v.gt(&b);
+            let wins = if v.dtype().is_float() { wins.bitwise_or(v.isnan()) } else { wins };
+            let offset = Tensor::constant(crate::Scalar::Int(offset as i64), DType::I32, &Shape::scalar());
+            at = Tensor::where_(&wins, &offset, &at);
+            best = Some(Tensor::where_(&wins, &v, &b));
+        }
+        match start {
+            Some(s) => (at + s).cast(DType::I64),
+            None => at.cast(DType::I64),
+        }
     }
 
     /// [`adaptive_max_pool`](Tensor::adaptive_max_pool) and where each largest element lies, as

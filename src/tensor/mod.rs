@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod bag;
+mod cells;
 pub(crate) mod compose;
 mod conv;
 mod create;

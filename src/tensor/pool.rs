@@ -12,7 +12,7 @@ use crate::trace::Reduce;
 use smallvec::SmallVec;
 
 /// The most slices that are combined elementwise.
-const MAX_SLICES: usize = 16;
+pub(super) const MAX_SLICES: usize = 16;
 
 /// Options of the pools. Lists have one number for each spatial axis, or one for all.
 #[derive(Clone, Debug)]
@@ -352,66 +352,5 @@ impl Tensor {
         let axes: AxisVec = (0..windows.len()).map(|i| first + 2 * i + 1).collect();
         let count: usize = windows.iter().map(|w| w.kernel).product();
         self.slice_spec(spec).reshape_shape(&split).reduce_axes(Reduce::Sum, &axes) / Lit(count as f64)
-    }
-
-    /// Means over `out[i]` cells along each of the last axes: cell j of n input elements and m cells is
-    /// `floor(j n / m)..ceil((j + 1) n / m)`.
-    ///
-    /// # Panics
-    /// If there are fewer axes than numbers, or an extent or number is 0.
-    #[track_caller]
-    pub fn adaptive_avg_pool(&self, out: &[usize]) -> Tensor {
-        pass_poison!(self);
-        if !self.dtype().is_float() {
-            slip_now!(DType, "adaptive_avg_pool: the input is {}, not a float: cast it first", self.dtype());
-        }
-        self.adaptive(out, false)
-    }
-
-    /// The largest of each cell: see [`adaptive_avg_pool`](Tensor::adaptive_avg_pool). The first of equal elements gets the gradient.
-    ///
-    /// # Panics
-    /// As [`adaptive_avg_pool`](Tensor::adaptive_avg_pool).
-    #[track_caller]
-    pub fn adaptive_max_pool(&self, out: &[usize]) -> Tensor {
-        self.adaptive(out, true)
-    }
-
-    #[track_caller]
-    fn adaptive(&self, out: &[usize], max: bool) -> Tensor {
-        pass_poison!(self);
-        let op = if max { "adaptive_max_pool" } else { "adaptive_avg_pool" };
-        let Some(lead) = self.rank().checked_sub(out.len()) else {
-            slip_now!(Shape, "{op}: {} cells for shape {}", out.len(), self.shape())
-        };
-        if self.shape()[lead..].iter().chain(out).any(|&n| n == 0) {
-            slip_now!(Shape, "{op}: shape {} into {out:?} cells", self.shape());
-        }
-        if self.shape()[lead..].iter().zip(out).all(|(n, m)| n % m == 0) {
-            // Equal cells tile the input.
-            let kernel: SmallVec<[usize; 3]> = self.shape()[lead..].iter().zip(out).map(|(n, m)| n / m).collect();
-            let o = PoolOptions::new(kernel);
-            return if max { self.max_pool(out.len(), &o) } else { self.avg_pool(out.len(), &o) };
-        }
-        let mut x = self.clone();
-        // Sums go by whole rows first. Of equal largest the first in row-major order wins: so there the last axis goes first.
-        for j in 0..out.len() {
-            let i = if max { out.len() - 1 - j } else { j };
-            let m = out[i];
-            let (axis, n) = (lead + i, self.shape()[lead + i]);
-            let mut cells = Vec::with_capacity(m);
-            for j in 0..m {
-                let cell = x.slice_axis(axis, j * n / m, ((j + 1) * n).div_ceil(m), 1);
-                cells.push(if max {
-                    let (value, _) = cell.max_with_indices(axis);
-                    pass_poison!(value);
-                    value.reshape_shape(&cell.shape().keepdim(&[axis]))
-                } else {
-                    cell.mean_keepdim(axis)
-                });
-            }
-            x = Tensor::concat_axis(&cells, axis);
-        }
-        x
     }
 }

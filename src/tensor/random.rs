@@ -354,13 +354,44 @@ impl Tensor {
         if count == 0 || k == 0 || (!replacement && count > k) {
             slip_now!(Argument, "multinomial: {count} of {k} indices");
         }
-        let log = self.cast(super::compose::compute_dtype(self.dtype())).log();
+        let weights = self.cast(super::compose::compute_dtype(self.dtype()));
         if replacement {
-            let rows: Shape = self.shape()[..self.rank() - 1].iter().copied().chain([count, k]).collect();
-            return log.unsqueeze(-2).broadcast_shape(&rows).categorical(-1);
+            return weights.detach().draws_by_sums(count);
         }
         // The order of exponential clocks is the order of draws without replacement.
+        let log = weights.log();
         (&log + log.gumbel()).topk(count, -1).1
+    }
+
+    /// Draws along the last axis by weights, with replacement: the first index whose sum of weights so far exceeds a random part of all.
+    /// (A weight of 0 leaves the sum as it is, so its index is never the first.)
+    #[track_caller]
+    fn draws_by_sums(&self, count: usize) -> Tensor {
+        let _on = self.device().enter();
+        let last = self.rank() - 1;
+        let k = self.shape()[last];
+        let sums = self.cumsum(-1);
+        pass_poison!(sums);
+        let shape: Shape = self.shape()[..last].iter().copied().chain([count]).collect();
+        let at = sums.slice_axis(last, k - 1, k, 1).broadcast_shape(&shape) * Tensor::open_unit(&shape, self.dtype());
+        // By bisection: as many as can be passed of the greatest power of two, then of half of that, and so on.
+        let mut passed = Tensor::constant(crate::base::Scalar::Int(0), DType::I64, &shape);
+        let mut step = k.next_power_of_two();
+        while step > 0 {
+            let next = &passed + LitInt(step as i64);
+            let sum = Tensor::record(Op::Gather(last as u8), &[&sums, &(&next - LitInt(1))]);
+            let passes = sum.le(&at).bitwise_and(next.lt(LitInt(k as i64)));
+            passed = Tensor::where_(&passes, &next, &passed);
+            step /= 2;
+        }
+        passed
+    }
+
+    /// Uniform in (0, 1), both ends excluded in f32 too.
+    #[track_caller]
+    fn open_unit(shape: &Shape, d: DType) -> Tensor {
+        let u = (Source::Default.bits(shape).cast(d) + Lit(0.5)) * Lit(2f64.powi(-32));
+        u.minimum(Lit(1.0 - 2f64.powi(-24)))
     }
 
     /// Gumbel noise in this float tensor's shape.
@@ -368,10 +399,8 @@ impl Tensor {
     fn gumbel(&self) -> Tensor {
         let _on = self.device().enter();
         let d = super::compose::compute_dtype(self.dtype());
-        // u is in (0, 1): both logarithms are finite.
-        let u = (Source::Default.bits(self.shape()).cast(d) + Lit(0.5)) * Lit(2f64.powi(-32));
-        let u = u.minimum(Lit(1.0 - 2f64.powi(-24)));
-        u.log().neg_of().log().neg_of()
+        // Both logarithms are finite.
+        Tensor::open_unit(self.shape(), d).log().neg_of().log().neg_of()
     }
 
     /// An index drawn along an axis of logits (log-probabilities up to a constant), by Gumbel's trick: I64, without the axis.

@@ -2,6 +2,7 @@
 //!
 //! Places are computed in F32 (F64 for F64 images), as PyTorch does: which pixel is nearest can depend on that rounding.
 
+use super::cells::Reader;
 use super::compose::{compute_dtype, or_poison, pass_poison, slip_now};
 use super::{Lit, LitInt, Tensor};
 use crate::base::error::{Result, bail};
@@ -111,7 +112,14 @@ impl Tensor {
         let _on = self.device().enter();
         let d = self.dtype();
         let mut x = if mode.moves() { self.clone() } else { self.cast(compute_dtype(d)) };
-        for (i, &m) in size.iter().enumerate() {
+        // What shrinks most goes first: fewer elements are moved.
+        let mut order: Vec<usize> = (0..size.len()).rev().collect();
+        order.sort_by(|&a, &b| {
+            let growth = |i: usize| size[i] as f64 / self.shape()[lead + i] as f64;
+            growth(a).total_cmp(&growth(b))
+        });
+        for i in order {
+            let m = size[i];
             // The distance of output pixels in input pixels, rounded as PyTorch rounds it.
             let n = x.shape()[lead + i];
             let ratio = match scale {
@@ -136,13 +144,14 @@ impl Tensor {
             return self.repeat_interleave(m / n, axis);
         }
         let d = compute_dtype(self.dtype());
-        let i = Tensor::iota_shape(&Shape::new(&[m]), 0, d);
+        let reader = Reader::new(self, axis, m);
+        let i = reader.number(d);
         let last = n as i64 - 1;
         let within = |at: Tensor| at.maximum(LitInt(0)).minimum(LitInt(last));
         let centre = |i: Tensor| (i + Lit(0.5)) * Lit(ratio);
         if mode.moves() {
             let place = if mode == Interpolate::Nearest { i * Lit(ratio) } else { centre(i) };
-            return self.gather_rows(axis, &within(place.floor().cast(DType::I64)));
+            return reader.done(&reader.read(&within(place.floor().cast(DType::I64))));
         }
         let place = match mode.aligned() {
             true if m > 1 => i * Lit(if d == DType::F64 { last as f64 / (m - 1) as f64 } else { (last as f32 / (m - 1) as f32) as f64 }),
@@ -151,15 +160,14 @@ impl Tensor {
         };
         let place = if linear { place.clamp_min(Lit(0.0)) } else { place };
         let low = place.floor();
-        let along: Shape = (0..self.rank()).map(|a| if a == axis { m } else { 1 }).collect();
-        let part = (place - &low).reshape_shape(&along);
+        let part = place - &low;
         let low = low.cast(DType::I64);
-        let pick = |k: i64| self.gather_rows(axis, &within(&low + LitInt(k)));
+        let pick = |k: i64| reader.read(&within(&low + LitInt(k)));
         if linear {
-            return pick(0) * (part.neg_of() + Lit(1.0)) + pick(1) * part;
+            return reader.done(&(pick(0) * reader.spread(&(part.neg_of() + Lit(1.0))) + pick(1) * reader.spread(&part)));
         }
-        let taps = (-1..3).map(|k| pick(k) * cubic_weight(&part, k));
-        taps.reduce(|a, b| a + b).unwrap_or_else(|| self.clone())
+        let taps = (-1..3).map(|k| pick(k) * reader.spread(&cubic_weight(&part, k)));
+        taps.reduce(|a, b| a + b).map_or_else(|| self.clone(), |y| reader.done(&y))
     }
 
     /// This image `[N, C, spatial..]` read at the places of `grid` `[N, out.., n]`, whose last axis has a coordinate for each of the n

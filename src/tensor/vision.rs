@@ -5,6 +5,7 @@ use super::conv::each;
 use super::{ConvOptions, Tensor};
 use crate::base::error::{Result, bail};
 use crate::base::{DType, Shape};
+use crate::trace::Op;
 
 impl Tensor {
     /// Channels into space: `[.., C r^2, H, W] -> [.., C, H r, W r]`.
@@ -81,21 +82,29 @@ impl Tensor {
             (or_poison!(each("im2col", "stride", &options.stride, 2)), or_poison!(each("im2col", "dilation", &options.dilation, 2)));
         let (lo, hi) =
             (or_poison!(each("im2col", "padding", &options.padding_lo, 2)), or_poison!(each("im2col", "padding", &options.padding_hi, 2)));
-        let mut x = self.pad_constant(&[0, 0, lo[0], lo[1]], &[0, 0, hi[0], hi[1]], crate::Scalar::Int(0));
+        let x = self.pad_constant(&[0, 0, lo[0], lo[1]], &[0, 0, hi[0], hi[1]], crate::Scalar::Int(0));
+        let mut counts = [0; 2];
         for i in 0..2 {
             let reach = dilation[i] * (kernel[i].max(1) - 1) + 1;
-            if kernel[i] == 0 || stride[i] == 0 || dilation[i] == 0 || reach > x.shape()[2 + 2 * i] {
+            if kernel[i] == 0 || stride[i] == 0 || dilation[i] == 0 || reach > x.shape()[2 + i] {
                 slip_now!(
                     Shape,
                     "im2col: a window {kernel:?} (stride {stride:?}, dilation {dilation:?}) over shape {}, padded by {lo:?}",
                     self.shape()
                 );
             }
-            x = x.windows(2 + 2 * i, kernel[i], stride[i], dilation[i]);
+            counts[i] = (x.shape()[2 + i] - reach) / stride[i] + 1;
         }
-        // [N, C, rows, KH, columns, KW]
-        let s = x.shape().clone();
-        x.permute_axes(&[0, 1, 3, 5, 2, 4]).reshape_shape(&[s[0], s[1] * s[3] * s[5], s[2] * s[4]].into())
+        // The places of a channel's pixels are the same for every channel.
+        let _on = self.device().enter();
+        let (s, places) = (x.shape().clone(), Shape::new(&[kernel[0], kernel[1], counts[0], counts[1]]));
+        let along = |axis: usize, by: usize| Tensor::iota_shape(&places, axis, DType::I64) * super::LitInt(by as i64);
+        let at = along(0, dilation[0] * s[3]) + along(1, dilation[1]) + along(2, stride[0] * s[3]) + along(3, stride[1]);
+        let (channels, all) = (s[0] * s[1], places.numel());
+        let at = at.flatten_all().broadcast_shape(&[channels, all].into());
+        let columns = Tensor::record(Op::Gather(1), &[&x.reshape_shape(&[channels, s[2] * s[3]].into()), &at]);
+        pass_poison!(columns);
+        columns.reshape_shape(&[s[0], s[1] * kernel[0] * kernel[1], counts[0] * counts[1]].into())
     }
 
     /// PyTorch's `nn.functional.fold`, the transpose of [`im2col`](Tensor::im2col): windows added into an image of extents `out`.
@@ -137,18 +146,42 @@ impl Tensor {
         }
         let _on = self.device().enter();
         let (n, c) = (self.shape()[0], self.shape()[1] / taps);
-        // Each channel and place of the window has a kernel of its own, which is 1 at that place.
-        let (i, j) = ([c * taps, taps].into(), DType::I64);
-        let own = Tensor::iota_shape(&i, 0, j).fmod(super::LitInt(taps as i64)).eq(Tensor::iota_shape(&i, 1, j)).cast(self.dtype());
-        let own = own.reshape_shape(&[c * taps, 1, kernel[0], kernel[1]].into());
-        let x = self.reshape_shape(&[n, c * taps, rows, columns].into());
-        // What the windows do not reach behind is cropped or added at the end.
-        let spread = ConvOptions::new().stride(&stride[..]).dilation(&dilation[..]).groups(c);
-        let image = x.conv_transpose_with(&own, None, &spread);
-        pass_poison!(image);
-        let widths: Vec<(isize, isize)> =
-            (0..2).map(|a| (-(lo[a] as isize), (out[a] + lo[a]) as isize - image.shape()[a + 2] as isize)).collect();
-        image.pad(&widths, 0.0)
+        // A pixel is in at most one window at each place within it: which, is the same for every channel.
+        let (int, d) = (super::LitInt, self.dtype());
+        let x = self.cast(super::compose::compute_dtype(d)).reshape_shape(&[n * c, taps * rows * columns].into());
+        let pixels = Shape::new(&[out[0], out[1]]);
+        let shape: Shape = [n * c, pixels.numel()].into();
+        let counts = [rows, columns];
+        let mut image: Option<Tensor> = None;
+        for tap in 0..taps {
+            let k = [tap / kernel[1], tap % kernel[1]];
+            let (mut at, mut there): (Option<Tensor>, Option<Tensor>) = (None, None);
+            for a in 0..2 {
+                // Distance of the pixel from the first window's.
+                let far = Tensor::iota_shape(&pixels, a, DType::I64) + int(lo[a] as i64 - (k[a] * dilation[a]) as i64);
+                let (window, mut ok) = if stride[a] == 1 {
+                    (far.clone(), far.ge(int(0)))
+                } else {
+                    let by = int(stride[a] as i64);
+                    let window = far.maximum(int(0)).floor_divide(by);
+                    let exact = (&window * by).eq(&far);
+                    (window, exact)
+                };
+                ok = ok.bitwise_and(window.lt(int(counts[a] as i64)));
+                at = Some(at.map_or_else(|| window.clone(), |t| t * int(columns as i64) + &window));
+                there = Some(there.map_or_else(|| ok.clone(), |t| t.bitwise_and(&ok)));
+            }
+            let (Some(at), Some(there)) = (at, there) else { continue };
+            let at = (at + int((tap * rows * columns) as i64)).keep_where(&there, 0.0);
+            let found = Tensor::record(Op::Gather(1), &[&x, &at.flatten_all().broadcast_shape(&shape)]);
+            pass_poison!(found);
+            let part = found.keep_where(&there.flatten_all(), 0.0);
+            image = Some(image.map_or_else(|| part.clone(), |i| i + &part));
+        }
+        match image {
+            Some(i) => i.reshape_shape(&[n, c, out[0], out[1]].into()).cast(d),
+            None => x,
+        }
     }
 
     fn image_axes(&self, op: &str) -> Result<(Shape, [usize; 3])> {

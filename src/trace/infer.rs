@@ -1,6 +1,6 @@
 //! The type rule of every op: result dtype and shape from the operands', or an error that names both.
 
-use super::op::{ConvSpec, Op, Reduce, ScatterMode};
+use super::op::{ConvSpec, Op, Reduce};
 use crate::base::error::bail;
 use crate::base::{DType, Error, Result, Shape};
 
@@ -143,8 +143,8 @@ pub fn infer(op: &Op, args: &[(DType, &Shape)]) -> Result<(DType, Shape)> {
             let (x, ix, up) = (args[0].1, args[1].1, args[2].1);
             let b = index_operands(name, *batch as usize, args)?;
             let want: Shape = ix.iter().chain(&x[b + 1..]).copied().collect();
-            if args[0].0 == DType::Bool && *mode == ScatterMode::Add {
-                bail!(DType, "scatter add is not defined for bool: cast to an integer first");
+            if args[0].0 == DType::Bool && !mode.takes_bool() {
+                bail!(DType, "scatter {} is not defined for bool: cast to an integer first", mode.name());
             }
             if *up != want || args[2].0 != args[0].0 {
                 bail!(Shape, "scatter into {} {x} at {ix}: updates are {} {up}, expected {} {want}", args[0].0, args[2].0, args[0].0);

@@ -66,11 +66,13 @@ pub enum ScatterMode {
     Max,
     /// Keeps the smaller.
     Min,
+    /// Multiplies, in row-major order. Not on Bool, nor is Add.
+    Prod,
 }
 
 impl ScatterMode {
     /// Every member.
-    pub const ALL: [ScatterMode; 4] = [ScatterMode::Set, ScatterMode::Add, ScatterMode::Max, ScatterMode::Min];
+    pub const ALL: [ScatterMode; 5] = [ScatterMode::Set, ScatterMode::Add, ScatterMode::Max, ScatterMode::Min, ScatterMode::Prod];
 
     /// The name in the text form.
     pub const fn name(self) -> &'static str {
@@ -79,7 +81,24 @@ impl ScatterMode {
             ScatterMode::Add => "add",
             ScatterMode::Max => "max",
             ScatterMode::Min => "min",
+            ScatterMode::Prod => "prod",
         }
+    }
+
+    /// What combines an element and an update; None for Set.
+    pub const fn combines(self) -> Option<Binary> {
+        match self {
+            ScatterMode::Set => None,
+            ScatterMode::Add => Some(Binary::Add),
+            ScatterMode::Max => Some(Binary::Max),
+            ScatterMode::Min => Some(Binary::Min),
+            ScatterMode::Prod => Some(Binary::Mul),
+        }
+    }
+
+    /// Whether there is such a scatter of truth values.
+    pub const fn takes_bool(self) -> bool {
+        !matches!(self, ScatterMode::Add | ScatterMode::Prod)
     }
 }
 

@@ -166,8 +166,7 @@ fn programs(k: &Kernel, style: StoreStyle) -> Result<Code> {
     let mut b = Bound::new(programs, an.nest, results, &scratch, k.row_len(), style.stream != 0, 8)?;
     if let Archetype::Scatter(mode) = k.archetype {
         let Some(st) = k.passes.first().and_then(|p| p.stores.first()) else { return Err(internal("a scatter kernel without a store")) };
-        let arg = &k.args[st.arg.index()];
-        return Ok(Code::Scatter(Box::new(Scatter::new(b, mode, st.arg.index(), arg))));
+        return Ok(Code::Scatter(Box::new(Scatter::new(b, mode, k, st.arg.index(), st.index))));
     }
     let between = match k.archetype {
         Archetype::Sort(descending) => Some(Between::Sort { dtype: scratch[0], descending }),

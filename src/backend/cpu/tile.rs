@@ -1,6 +1,6 @@
 //! Tile functions the compiler needs besides the arithmetic ones: copies, fills, and integer arithmetic on index tiles.
 
-use super::kernels::{TileFn, moves};
+use super::kernels::{TileFn, index, moves};
 
 macro_rules! sized {
     ($($(#[$m:meta])* $name:ident($dst:ident, $a:ident, $n:ident, $size:ident) $body:block;)*) => {$(
@@ -43,58 +43,35 @@ sized! {
 }
 
 macro_rules! index_ops {
-    ($($(#[$m:meta])* $name:ident |$x:ident, $b:ident, $c:ident, $i:ident| -> $t:ty $e:block;)*) => {$(
-        $(#[$m])*
+    ($($name:ident)*) => {$(
+        #[doc = concat!("[`index::", stringify!($name), "`].")]
         ///
         /// # Safety
         /// As every tile function.
         pub unsafe fn $name(dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize) {
-            let (dst, a, $b, $c) = (dst.cast::<$t>(), a.cast::<i64>(), b.cast::<i64>(), c);
-            for $i in 0..n {
-                // SAFETY: the operands are valid for n elements, or one where the function reads only the first.
-                unsafe {
-                    let $x = *a.add($i);
-                    *dst.add($i) = $e;
+            // SAFETY: the caller's promise.
+            unsafe { index::$name()(dst, a, b, c, n) }
+        }
+    )*};
+}
+index_ops! { scale div rem clamp clamp_plus in_range in_range_and }
+
+macro_rules! sums {
+    ($($name:ident $plus:ident)*) => {$(
+        #[doc = concat!("[`index::", stringify!($name), "`]; without the product where it is by 1.")]
+        ///
+        /// # Safety
+        /// As every tile function.
+        pub unsafe fn $name(dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize) {
+            // SAFETY: the caller's promise; `b` is one element.
+            unsafe {
+                if *b.cast::<i64>() == 1 {
+                    index::$plus()(dst, a, c, c, n)
+                } else {
+                    index::$name()(dst, a, b, c, n)
                 }
             }
         }
     )*};
 }
-index_ops! {
-    /// a * b\[0\].
-    scale |x, b, _c, i| -> i64 { x.wrapping_mul(*b) };
-    /// a * b\[0\] + c.
-    axpy |x, b, c, i| -> i64 { x.wrapping_mul(*b).wrapping_add(*c.cast::<i64>().add(i)) };
-    /// a * b\[0\] + c\[0\].
-    axpy_scalar |x, b, c, i| -> i64 { x.wrapping_mul(*b).wrapping_add(*c.cast::<i64>()) };
-    /// Euclidean quotient by b\[0\].
-    div |x, b, _c, i| -> i64 { quotient(x, *b) };
-    /// Euclidean remainder by b\[0\].
-    rem |x, b, _c, i| -> i64 { x - quotient(x, *b) * *b };
-    /// Into 0..b\[0\].
-    clamp |x, b, _c, i| -> i64 { x.clamp(0, *b - 1) };
-    /// b\[0\] <= a < b\[1\].
-    in_range |x, b, _c, i| -> u8 { (x >= *b && x < *b.add(1)) as u8 };
-    /// b\[0\] <= a < b\[1\], and c.
-    in_range_and |x, b, c, i| -> u8 { (x >= *b && x < *b.add(1)) as u8 & *c.add(i) };
-}
-
-/// Exact for |x| < 2^51 in floating point, which is several times faster than integer division.
-#[inline(always)]
-fn quotient(x: i64, c: i64) -> i64 {
-    if x.unsigned_abs() < 1 << 51 && c < 1 << 51 { ((x as f64 + 0.5) / c as f64).floor() as i64 } else { x.div_euclid(c) }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn quotients() {
-        for c in [1i64, 2, 3, 7, 10, 641, 1 << 40, (1 << 50) + 1] {
-            for x in
-                (-50..50).chain([i64::MAX, i64::MIN, (1 << 51) - 1, -(1 << 51) + 1, (1 << 50) + 1, 641 * 1_000_003, 641 * 1_000_003 - 1])
-            {
-                assert_eq!(super::quotient(x, c), x.div_euclid(c), "{x} / {c}");
-            }
-        }
-    }
-}
+sums! { axpy plus axpy_scalar plus_scalar }

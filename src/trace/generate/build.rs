@@ -452,7 +452,7 @@ impl Gen {
         let updates: Shape = self.t.shape(ix).iter().chain(&s[batch + 1..]).copied().collect();
         let up = if updates.numel() <= MAX_ELEMENTS { self.partner(d, &updates)? } else { return None };
         let mode = self.rng.one_of(&ScatterMode::ALL);
-        if d == DType::Bool && mode == ScatterMode::Add {
+        if d == DType::Bool && !mode.takes_bool() {
             return None;
         }
         self.add(Op::Scatter(mode, batch as u8), &[x, ix, up])

@@ -76,6 +76,7 @@ pub(super) fn computed_alike(inst: &Inst, args: &[&Known], value: &HostTensor) -
             wholes() && args[0].value.numel() as f64 * size(0) <= whole
         }
         Op::Reduce(Reduce::Prod, _) | Op::Cumulative { kind: Reduce::Prod, .. } => false,
+        Op::Scatter(ScatterMode::Prod, _) => false,
         Op::Scatter(ScatterMode::Add, _) => wholes() && size(0) + args[2].value.numel() as f64 * size(2) <= whole,
         Op::Dot => wholes() && args[0].value.shape[args[0].value.shape.rank() - 1] as f64 * size(0) * size(1) <= whole,
         Op::Conv(_) => wholes() && args[1].value.numel() as f64 * size(0) * size(1) <= whole,

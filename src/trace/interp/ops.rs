@@ -177,11 +177,11 @@ fn index_places(x: &HostTensor, index: &HostTensor, batch: usize) -> (usize, Vec
 
 fn scatter(mode: ScatterMode, args: &[&HostTensor], batch: usize) -> Result<HostTensor> {
     let dtype = args[0].dtype;
-    if mode == ScatterMode::Add && dtype == DType::Bool {
-        bail!(DType, "scatter add is not defined for bool");
+    if dtype == DType::Bool && !mode.takes_bool() {
+        bail!(DType, "scatter {} is not defined for bool", mode.name());
     }
     let (n, places) = index_places(args[0], args[1], batch);
-    // Carried at full width: sums are rounded once, at the end.
+    // Carried at full width: sums and products are rounded once, at the end.
     let mut acc: Vec<Scalar> = args[0].scalars().collect();
     let wide = if dtype.is_float() { DType::F64 } else { dtype };
     for (u, (base, i, inner)) in places.into_iter().enumerate() {
@@ -189,16 +189,10 @@ fn scatter(mode: ScatterMode, args: &[&HostTensor], batch: usize) -> Result<Host
             continue;
         }
         let (p, v) = (base + i as usize * inner, args[2].get(u));
-        let op = match mode {
-            ScatterMode::Set => {
-                acc[p] = v;
-                continue;
-            }
-            ScatterMode::Add => Binary::Add,
-            ScatterMode::Max => Binary::Max,
-            ScatterMode::Min => Binary::Min,
+        acc[p] = match mode.combines() {
+            None => v,
+            Some(op) => eval_binary(op, wide, acc[p], v),
         };
-        acc[p] = eval_binary(op, wide, acc[p], v);
     }
     Ok(HostTensor::from_scalars(dtype, args[0].shape.clone(), acc))
 }

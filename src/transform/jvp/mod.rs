@@ -174,6 +174,34 @@ fn scatter(t: &mut Trace, mode: ScatterMode, batch: u8, x: &[ValueId], y: ValueI
             let du = or_zeros(t, d[2], updates);
             Some(t.apply(Op::Scatter(mode, batch), &[db, index, du]))
         }
+        // Each factor has what the others multiply to: without zeros the product of those that are none, divided by it.
+        ScatterMode::Prod => {
+            let prod = Op::Scatter(mode, batch);
+            let ones = t.constant_like(1.0, base);
+            let zeros = t.zeros_like(y);
+            let mut sum = zeros;
+            if let Some(db) = d[0] {
+                let rest = t.apply(prod.clone(), &[ones, index, updates]);
+                sum = t.mul(rest, db);
+            }
+            if let Some(du) = d[2] {
+                let (none, own_ones) = (t.zeros_like(updates), t.constant_like(1.0, updates));
+                let (zero_b, zero_u) = (t.compare(Compare::Eq, base, zeros), t.compare(Compare::Eq, updates, none));
+                let (b, u) = (t.select(zero_b, ones, base), t.select(zero_u, own_ones, updates));
+                let product = t.apply(prod, &[b, index, u]);
+                let dtype = t.dtype(y);
+                let (count_b, own) = (t.cast(zero_b, dtype), t.cast(zero_u, dtype));
+                let count = t.apply(add.clone(), &[count_b, index, own]);
+                let (product, count) = (t.gather(product, index, batch as usize), t.gather(count, index, batch as usize));
+                let others = t.div(product, u);
+                // No zero but its own, if it is one.
+                let alone = t.compare(Compare::Eq, count, own);
+                let coefficient = t.select(alone, others, none);
+                let part = t.mul(coefficient, du);
+                sum = t.apply(add, &[sum, index, part]);
+            }
+            Some(sum)
+        }
         // All that equal the extreme share alike, the base among them. An update outside is dropped by the scatters.
         ScatterMode::Max | ScatterMode::Min => {
             let dtype = t.dtype(y);

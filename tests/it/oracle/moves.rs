@@ -127,7 +127,7 @@ fn scatter() {
     let mut c = Checker::default();
     for mode in ScatterMode::ALL {
         for d in DType::ALL {
-            if d == DType::Bool && mode == ScatterMode::Add {
+            if d == DType::Bool && !mode.takes_bool() {
                 continue;
             }
             let name = format!("scatter {} {d}", mode.name());
@@ -137,11 +137,12 @@ fn scatter() {
                 let updates: Shape = i.iter().chain(&x[b + 1..]).copied().collect();
                 // Repeated and out of range: the last wins, sums add up, what is outside is dropped.
                 let index = data::indices(DType::I64, &Shape::new(i), -2, 7, &mut r);
-                let mut operand = |s: &Shape| if mode == ScatterMode::Add { data::tame(d, s, &mut r) } else { data::wild(d, s, &mut r) };
+                let rounds = matches!(mode, ScatterMode::Add | ScatterMode::Prod);
+                let mut operand = |s: &Shape| if rounds { data::tame(d, s, &mut r) } else { data::wild(d, s, &mut r) };
                 let operands = [operand(&Shape::new(x)), index, operand(&updates)];
                 let class = match mode {
                     ScatterMode::Set => Class::Exact,
-                    ScatterMode::Add if d.is_float() => Class::Scatter,
+                    ScatterMode::Add | ScatterMode::Prod if d.is_float() => Class::Scatter,
                     _ => Class::Choice,
                 };
                 c.op(&format!("{name}, {batch} batch axes"), &operands, class, |t, v| t.apply(Op::Scatter(mode, batch), v));

@@ -66,6 +66,10 @@ impl Emitter<'_, '_> {
             }
         }
         for &x in &exprs {
+            if let Some(c) = self.rounded_by_store(x, pass) {
+                self.combined[x] = Some(c);
+                any = true;
+            }
             if self.combined[x].is_none()
                 && !taken[x]
                 && let Some((c, parts)) = self.chain(x, &taken)
@@ -76,6 +80,16 @@ impl Emitter<'_, '_> {
             }
         }
         any
+    }
+
+    /// A conversion to a half type that is only stored as that: the store rounds, so the value need not be rounded and widened before.
+    fn rounded_by_store(&self, x: usize, pass: usize) -> Option<Combined> {
+        let e = &self.k.exprs[x];
+        let ExprKind::Cast(a) = e.kind else { return None };
+        let stored = || self.k.passes[pass].stores.iter().any(|s| s.value.index() == x && self.k.args[s.arg.index()].dtype == e.dtype);
+        let as_is = e.dtype != DType::F32 && compute(e.dtype) == DType::F32 && compute(self.k.exprs[a.index()].dtype) == DType::F32;
+        (as_is && self.uses[x] == 1 && stored())
+            .then(|| Combined { op: TileOp::Cast { from: DType::F32, to: DType::F32 }, operands: SmallVec::from_slice(&[a.0]) })
     }
 
     /// Sums of products, and of squared differences.
@@ -156,10 +170,34 @@ impl Emitter<'_, '_> {
                 let (f, p, q) = first(b, true)?;
                 done(TileOp::CompareOf(mirrored(c), f), &[p, q, a], &[b])
             }
+            ExprKind::Select(m, yes, no) if matches!(e.dtype, DType::I64 | DType::I32) => {
+                // An index that counts from the end.
+                let (ExprKind::Compare(Compare::Lt, p, q), ExprKind::Binary(Binary::Add, f, g)) =
+                    (&self.k.exprs[m.index()].kind, &self.k.exprs[yes.index()].kind)
+                else {
+                    return None;
+                };
+                let alone = |x: ExprId| self.passing(x, |_| true) && !taken[x.index()] && self.combined[x.index()].is_none();
+                let by = if *f == no { *g } else { *f };
+                let zero = matches!(self.k.exprs[q.index()].kind, ExprKind::Const(Scalar::Int(0)));
+                let fits = *p == no && (*f == no || *g == no) && zero && alone(m) && alone(yes);
+                if !fits || self.an.level[no.index()] != VECTOR { None } else { done(TileOp::Wrap(e.dtype), &[no, by], &[m, yes]) }
+            }
             _ if compute(e.dtype) != DType::F32 || e.dtype != DType::F32 => None,
             ExprKind::Select(m, yes, no) => {
+                // The first of the largest, NaN being larger than numbers.
+                if let ExprKind::Binary(Binary::Or, f, g) = self.k.exprs[m.index()].kind
+                    && let (ExprKind::Compare(Compare::Gt, p, q), ExprKind::Compare(Compare::Ne, r, s)) =
+                        (&self.k.exprs[f.index()].kind, &self.k.exprs[g.index()].kind)
+                    && (*p, *q, *r, *s) == (yes, no, yes, yes)
+                    && [m, f, g].iter().all(|&x| self.passing(x, |_| true) && !taken[x.index()] && self.combined[x.index()].is_none())
+                    && self.an.level[yes.index()] == VECTOR
+                {
+                    return done(TileOp::Greater, &[yes, no], &[m, f, g]);
+                }
                 // A test of one of the two that are chosen from.
                 let ExprKind::Compare(c, p, q) = self.k.exprs[m.index()].kind else { return None };
+                let kind = |x: ExprId| &self.k.exprs[x.index()].kind;
                 let vector = |x: ExprId| self.an.level[x.index()] == VECTOR;
                 if !self.passing(m, |_| true)
                     || taken[m.index()]
@@ -168,11 +206,59 @@ impl Emitter<'_, '_> {
                 {
                     return None;
                 }
-                let by = |c: Compare, x: ExprId, limit: ExprId| match () {
-                    _ if !vector(x) => None,
-                    _ if x == no => done(TileOp::PickBy(c, false), &[x, limit, yes], &[m]),
-                    _ if x == yes => done(TileOp::PickBy(c, true), &[x, limit, no], &[m]),
-                    _ => None,
+                let exists = |op: TileOp| lookup(op, Scalars::NONE).is_some();
+                let by = |c: Compare, x: ExprId, limit: ExprId| {
+                    if !vector(x) {
+                        return None;
+                    }
+                    if x == no {
+                        // A number within limits, and what there is instead of none.
+                        if c == Compare::Ne
+                            && limit == x
+                            && self.uses[x.index()] == 3
+                            && let Some(Combined { op: TileOp::Limit(Compare::Lt, Compare::Gt), operands: o }) = &self.combined[x.index()]
+                            && let (ExprKind::Const(Scalar::Float(low)), ExprKind::Const(Scalar::Float(high))) =
+                                (kind(ExprId(o[1])), kind(ExprId(o[2])))
+                            && *low == -high
+                        {
+                            return done(TileOp::Finite, &[ExprId(o[0]), ExprId(o[2]), yes], &[m, x]);
+                        }
+                        // A limit after a limit.
+                        if yes == limit
+                            && inside(x)
+                            && let Some(Combined { op: TileOp::PickBy(before, false), operands: o }) = &self.combined[x.index()]
+                            && o[1] == o[2]
+                            && exists(TileOp::Limit(*before, c))
+                        {
+                            return done(TileOp::Limit(*before, c), &[ExprId(o[0]), ExprId(o[1]), limit], &[m, x]);
+                        }
+                        return done(TileOp::PickBy(c, false), &[x, limit, yes], &[m]);
+                    }
+                    if x == yes {
+                        if let ExprKind::Binary(Binary::Mul, f, g) = *kind(no)
+                            && (f == x || g == x)
+                            && plain(no)
+                            && exists(TileOp::PickOrScaled(c))
+                        {
+                            return done(TileOp::PickOrScaled(c), &[x, if f == x { g } else { f }, limit], &[m, no]);
+                        }
+                        return done(TileOp::PickBy(c, true), &[x, limit, no], &[m]);
+                    }
+                    if let ExprKind::Unary(Unary::Abs, y) = *kind(x)
+                        && plain(x)
+                        && (y == yes || y == no)
+                        && exists(TileOp::PickByMagnitude(c, y == yes))
+                    {
+                        return done(TileOp::PickByMagnitude(c, y == yes), &[y, limit, if y == yes { no } else { yes }], &[m, x]);
+                    }
+                    if c == Compare::Lt
+                        && let ExprKind::Unary(Unary::Neg, y) = *kind(yes)
+                        && y == no
+                        && plain(yes)
+                    {
+                        return done(TileOp::NegateBelow, &[no, x, limit], &[m, yes]);
+                    }
+                    None
                 };
                 by(c, p, q).or_else(|| by(mirrored(c), q, p))
             }
@@ -180,6 +266,12 @@ impl Emitter<'_, '_> {
                 ExprKind::Binary(Binary::Mul, f, g) if plain(a) => done(TileOp::NegMul, &[f, g], &[a]),
                 _ => None,
             },
+            ExprKind::Unary(Unary::Sign, a) => {
+                // Of a number or, where it is none, 0.
+                let Some(Combined { op: TileOp::PickBy(Compare::Ne, false), operands: o }) = &self.combined[a.index()] else { return None };
+                let zero = matches!(self.k.exprs[o[2] as usize].kind, ExprKind::Const(Scalar::Float(z)) if z.to_bits() == 0);
+                if o[0] == o[1] && zero && inside(a) { done(TileOp::SignOrZero, &[ExprId(o[0])], &[a]) } else { None }
+            }
             ExprKind::Unary(u, a) if fused_functions().contains(&u) && inside(a) => match &self.combined[a.index()] {
                 Some(Combined { op: TileOp::MulAdd(MulAdd::Add, _), operands }) => {
                     Some((Combined { op: TileOp::Of(u, Inner::MulAdd), operands: operands.clone() }, SmallVec::from_slice(&[a])))
@@ -196,6 +288,10 @@ impl Emitter<'_, '_> {
                     _ => None,
                 },
             },
+            ExprKind::Binary(Binary::Div, a, b) => {
+                let (f, p, q) = first(a, true)?;
+                done(TileOp::Steps(f, Then::Div), &[p, q, b], &[a])
+            }
             ExprKind::Binary(op @ (Binary::Add | Binary::Sub | Binary::Mul), a, b) => {
                 let flag = |x: ExprId| match self.k.exprs[x.index()].kind {
                     ExprKind::Cast(m) if plain(x) && self.k.exprs[m.index()].dtype == DType::Bool => Some(m),

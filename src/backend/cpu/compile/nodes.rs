@@ -179,7 +179,7 @@ impl Emitter<'_, '_> {
         Ok(Val { slot: dst, reg, level })
     }
 
-    /// `into` is where a load by a walk is to leave its elements.
+    /// A load, by a walk or by indices straight to `into` where that is given.
     pub(super) fn load(&mut self, x: usize, into: Option<u16>) -> Result<Val> {
         let ExprKind::Load { arg, index, mask, fill } = &self.k.exprs[x].kind else { return Err(internal("not a load")) };
         let (arg, index, d) = (arg.index(), *index, self.k.args[arg.index()].dtype);
@@ -239,7 +239,11 @@ impl Emitter<'_, '_> {
                 let iv = self.vals[i as usize];
                 let iv = tile(self, iv, 8);
                 let mv = tile(self, mask, 1);
-                let reg = if level == VECTOR { self.register(d.size()) } else { self.scalar() };
+                let reg = match into {
+                    Some(slot) => slot,
+                    None if level == VECTOR => self.register(d.size()),
+                    None => self.scalar(),
+                };
                 self.p.indexed.push(Indexed { arg: arg as u16, size: d.size() as u8, index: iv.slot, mask: mv.slot, fill, reg });
                 let g = self.p.indexed.len() - 1;
                 self.push(level, Instr::Gather(g as u16), || "gather".into());
@@ -248,7 +252,7 @@ impl Emitter<'_, '_> {
                 if level == VECTOR {
                     self.p.cost += 800;
                 }
-                Val { slot: reg, reg: if level == VECTOR { reg } else { NONE }, level }
+                Val { slot: reg, reg: if level == VECTOR && into.is_none() { reg } else { NONE }, level }
             }
         };
         self.widen(v, d)
@@ -268,7 +272,11 @@ impl Emitter<'_, '_> {
             ExprKind::Cast(_) if e.dtype != d || matches!(d, DType::U32 | DType::U8) => false,
             ExprKind::Unary(..) | ExprKind::Binary(..) | ExprKind::Compare(..) | ExprKind::Select(..) => vectors,
             ExprKind::Cast(a) => vectors && compute(self.k.exprs[a.index()].dtype) != d,
-            ExprKind::Load { .. } => matches!(self.an.paths[x], Path::Walk(_)) && self.an.level[x] == VECTOR && e.dtype == d,
+            ExprKind::Load { arg, .. } => {
+                matches!(self.an.paths[x], Path::Walk(_) | Path::Indexed)
+                    && self.an.level[x] == VECTOR
+                    && self.k.args[arg.index()].dtype == d
+            }
             _ => false,
         };
         let into = if elementwise && self.direct[x] != NONE {
@@ -302,6 +310,15 @@ impl Emitter<'_, '_> {
             other => other,
         };
         if let Some(c) = self.combined[x].clone() {
+            if c.op == (TileOp::Cast { from: d, to: d }) {
+                // The value itself.
+                let v = self.vals[c.operands[0] as usize];
+                if v.reg != NONE {
+                    self.refs[v.reg as usize] += 1;
+                }
+                self.release(c.operands[0]);
+                return Ok(v);
+            }
             let mut sizes = [d.size(); 3];
             for (s, &o) in sizes.iter_mut().zip(&c.operands) {
                 *s = compute(self.k.exprs[o as usize].dtype).size();

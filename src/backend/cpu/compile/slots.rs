@@ -100,6 +100,9 @@ impl Emitter<'_, '_> {
             }
             i => i,
         };
+        if level == VECTOR && self.after_clamp(i) {
+            return;
+        }
         if self.names {
             self.p.names[at].push(name());
         }
@@ -108,6 +111,26 @@ impl Emitter<'_, '_> {
             UNIFORM => self.p.base.push(i),
             _ => self.p.body.push(i),
         }
+    }
+
+    /// Whether `i` adds one number to what the last instruction clamped, which nobody else reads: then that instruction does both.
+    fn after_clamp(&mut self, i: Instr) -> bool {
+        let same = |f: TileFn, g: TileFn| std::ptr::fn_addr_eq(f, g);
+        let Instr::Tile { f, dst, a, b, c } = i else { return false };
+        let by_one = || matches!(self.p.slots[b as usize], Slot::Const(k) if self.p.consts[k as usize] == 1);
+        if dst != a || !same(f, tile::axpy_scalar) || !by_one() {
+            return false;
+        }
+        let Some(Instr::Tile { f: g, dst: d, a: x, b: n, .. }) = self.p.body.last().copied() else { return false };
+        if d != a || !same(g, tile::clamp) {
+            return false;
+        }
+        let last = self.p.body.len() - 1;
+        self.p.body[last] = Instr::Tile { f: tile::clamp_plus, dst, a: x, b: n, c };
+        if let Some(name) = self.p.names[VECTOR as usize].last_mut() {
+            *name = "index clamp and add".into();
+        }
+        true
     }
 
     /// The value as a tile.

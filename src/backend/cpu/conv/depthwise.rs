@@ -1,10 +1,11 @@
 //! One output per group: the windows' rows times the kernel's numbers, added up.
 
 use super::super::drive::Ptrs;
-use super::super::kernels::{TileFn, moves};
+use super::super::kernels::{TileFn, moves, window};
 use super::super::micro::STRIP;
 use super::super::run::{Task, with_scratch};
 use super::{Call, Conv};
+use crate::base::DType;
 
 /// Most positions of a block.
 const BLOCK: usize = 4096;
@@ -21,6 +22,9 @@ impl Conv {
         let blocks = self.npositions.div_ceil(block);
         let step = self.positions.inner().1;
         let (input, weights, params) = (call.input, call.weights, call.params);
+        // All taps of a run at once, where its positions are neighbours.
+        let whole = (step == 1 && self.dtype == DType::F32).then(window::sum);
+        let offsets: Vec<isize> = (0..self.ntaps).map(|t| self.taps.offset(t)).collect();
         let task = |i: usize| {
             let (p, o, b) = (i % blocks, i / blocks % self.outputs, i / (blocks * self.outputs));
             let p0 = p * block;
@@ -33,6 +37,13 @@ impl Conv {
                     std::ptr::write_bytes(sum, 0, row);
                     for c in 0..cg {
                         let plane = input.get().add((b * self.strides[0] + (o * cg + c) * self.strides[1]) * size);
+                        if let Some(f) = whole {
+                            let w = weights.get().cast::<f32>().add((o * cg + c) * self.ntaps);
+                            self.positions.runs(p0, n, |at, offset, m| {
+                                f(sum.cast::<f32>().add(at), plane.cast::<f32>().offset(offset), offsets.as_ptr(), w, self.ntaps, m)
+                            });
+                            continue;
+                        }
                         for t in 0..self.ntaps {
                             let from = plane.offset(self.taps.offset(t) * size as isize);
                             let w = weights.get().add(((o * cg + c) * self.ntaps + t) * size);

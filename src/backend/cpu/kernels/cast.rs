@@ -1,9 +1,9 @@
 //! Conversions between all element types: Rust's `as` for numbers, `!= 0` to Bool, round to nearest even for the half types.
 
-use super::drive::{NONE, TILE, Zip, pick, pick_zip, plain_zip};
+use super::drive::{NONE, TILE, Test, Zip, pick, pick_test, pick_zip, plain_zip};
 use super::general::kernel;
 use super::simd::{Plain, Simd};
-use super::{Isa, TileFn};
+use super::{Isa, TileFn, integer};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 use crate::base::DType;
@@ -62,6 +62,15 @@ impl Half for BF16 {
 }
 
 const MAX_LANES: usize = 16;
+
+/// NaN is not zero either.
+struct NotZero;
+impl Test for NotZero {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, _: S::F, _: S::F) -> S::M {
+        s.not_m(s.eq(a, s.splat(0.0)))
+    }
+}
 
 #[inline(always)]
 unsafe fn from_half<S: Simd, H: Half>(s: S, dst: *mut u8, a: *const u8, n: usize) {
@@ -163,6 +172,8 @@ pub(super) fn cast(isa: Isa, from: DType, to: DType) -> TileFn {
         (DType::F32, DType::BF16) => pick_to::<BF16>(isa),
         (DType::F16, _) => half_to_all!(to, |x| f16::from_bits(x).to_f32()),
         (DType::BF16, _) => half_to_all!(to, |x| bf16::from_bits(x).to_f32()),
+        (DType::F32, DType::Bool) => pick_test::<NotZero, NONE, NONE>(isa),
+        (DType::F32, DType::I64) => integer::truncation(isa),
         (DType::F32, _) => to_all!(isa, to, f32, |x| x as f64),
         (DType::F64, _) => to_all!(isa, to, f64, |x| x),
         (DType::I32, _) => to_all!(isa, to, i32, |x| x as f64),

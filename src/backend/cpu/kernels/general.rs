@@ -1,7 +1,7 @@
 //! Kernels of every type but f32: integers, booleans and f64, as functions of one element.
 
 use super::drive::{NONE, ONE, TILE, Zip, pick_zip, plain_zip};
-use super::{Isa, MulAdd, Scalars, TileFn, double};
+use super::{Isa, MulAdd, Scalars, TileFn, double, integer};
 use crate::base::DType;
 use crate::trace::elementwise::{Binary, Compare, Unary};
 
@@ -231,6 +231,7 @@ pub(super) fn binary(isa: Isa, op: Binary, dtype: DType, scalars: Scalars) -> Op
     }
     match (dtype, op) {
         (DType::I32, _) => i32::binary(isa, op),
+        (DType::I64, Binary::Div | Binary::Rem) => Some(integer::division(isa, op == Binary::Rem)),
         (DType::I64, _) => i64::binary(isa, op),
         (DType::U32, _) => u32::binary(isa, op),
         // On bytes 0 and 1 the integer functions are the logical ones.
@@ -273,6 +274,25 @@ pub(super) fn compare(isa: Isa, op: Compare, dtype: DType, scalars: Scalars) -> 
         DType::U8 | DType::Bool => compare!(isa, op, scalars, u8),
         _ => return None,
     })
+}
+
+/// `x + n` where x is negative.
+pub(super) fn wrap(isa: Isa, dtype: DType, scalars: Scalars) -> Option<TileFn> {
+    macro_rules! wrapped {
+        ($t:ty) => {{
+            kernel!(@zip $t, $t, u8 => $t, |x, n, _| x.wrapping_add(if x < 0 { n } else { 0 }));
+            match (scalars.a, scalars.b) {
+                (false, false) => Some(pick_zip::<K, TILE, TILE, NONE>(isa)),
+                (false, true) => Some(pick_zip::<K, TILE, ONE, NONE>(isa)),
+                _ => None,
+            }
+        }};
+    }
+    match dtype {
+        DType::I64 => wrapped!(i64),
+        DType::I32 => wrapped!(i32),
+        _ => None,
+    }
 }
 
 /// Selection moves bits, so that only the size of an element matters.

@@ -24,6 +24,8 @@ mod double;
 mod drive;
 mod exp_log;
 mod general;
+pub mod index;
+mod integer;
 pub mod matvec;
 pub mod moves;
 pub mod philox;
@@ -33,6 +35,7 @@ mod simd;
 mod single;
 mod supers;
 mod trig;
+pub mod window;
 
 #[cfg(test)]
 mod tests;
@@ -141,6 +144,8 @@ pub enum Then {
     From,
     /// x * c
     Mul,
+    /// x / c
+    Div,
 }
 
 /// What an elementwise kernel computes.
@@ -165,14 +170,31 @@ pub enum TileOp {
     MulAdd(MulAdd, DType),
     /// The function of a value computed of `a`, `b` and `c`; F32, and the functions of [`fused_functions`].
     Of(Unary, Inner),
-    /// Two steps on `a`, `b` and `c`; F32. A product comes first only before a product: the others are multiply-adds.
+    /// Two steps on `a`, `b` and `c`; F32. A product comes first only before a product or quotient: the others are multiply-adds.
     Steps(First, Then),
     /// Compares a step on `a` and `b` with `c`; F32, writes Bool.
     CompareOf(Compare, First),
     /// `c` where `a` compares so with `b`, else `a`; with true it is `a` there, else `c`. F32.
     PickBy(Compare, bool),
+    /// As `PickBy`, of the magnitude of `a`; Le and Gt only. F32.
+    PickByMagnitude(Compare, bool),
+    /// `a` limited by `b`, then by `c`: the limit where it compares so with it. F32; a test for "below" and one for "above", both strict or
+    /// neither.
+    Limit(Compare, Compare),
+    /// `a` where it compares so with `c`, else `a * b`. F32.
+    PickOrScaled(Compare),
+    /// `-a` where `b` is less than `c`, else `a`. F32.
+    NegateBelow,
     /// -(a * b); F32.
     NegMul,
+    /// `a` limited by `-b` and `b`, and `c` for NaN. F32.
+    Finite,
+    /// `a` where it is greater than `b` or NaN, else `b`. F32.
+    Greater,
+    /// The sign of `a`; 0 for NaN. F32.
+    SignOrZero,
+    /// `a + b` where `a` is negative, else `a`; I64 and I32.
+    Wrap(DType),
     /// `a` plus one where `b`, which is Bool, is true; F32.
     AddFlag,
     /// As `Accumulate` with Sum, of the squares of `a` minus the one element `b` (fused as `MulAdd`); F32.
@@ -225,8 +247,9 @@ impl Scalars {
 /// | Select | F32 | `b`, `c`, both |
 /// | MulAdd | F32 | `b`, `c`, both (a scalar `a` with a tile `b`: swap them) |
 /// | Of | F32 | `b`; `a` too before Sub; as MulAdd before that |
-/// | Steps, CompareOf, PickBy | F32 | `b`, `c`, both |
-/// | NegMul | F32 | `b` |
+/// | Steps, CompareOf, PickBy, PickByMagnitude, Limit, PickOrScaled, NegateBelow, Finite | F32 | `b`, `c`, both |
+/// | NegMul, Greater | F32 | `b` |
+/// | Wrap | I64, I32 | `b` |
 pub fn lookup(op: TileOp, scalars: Scalars) -> Option<TileFn> {
     lookup_for(isa(), op, scalars)
 }
@@ -238,7 +261,20 @@ pub fn fused_functions() -> &'static [Unary] {
 
 fn takes_third(op: TileOp) -> bool {
     use TileOp::*;
-    matches!(op, Select(_) | MulAdd(..) | Of(_, Inner::MulAdd) | Steps(..) | CompareOf(..) | PickBy(..))
+    matches!(
+        op,
+        Select(_)
+            | MulAdd(..)
+            | Of(_, Inner::MulAdd)
+            | Steps(..)
+            | CompareOf(..)
+            | PickBy(..)
+            | PickByMagnitude(..)
+            | Limit(..)
+            | PickOrScaled(_)
+            | NegateBelow
+            | Finite
+    )
 }
 
 /// [`lookup`] for a chosen instruction set, which the processor must have.
@@ -263,12 +299,20 @@ fn lookup_for(isa: Isa, op: TileOp, scalars: Scalars) -> Option<TileFn> {
         TileOp::Steps(first, then) => supers::steps(isa, first, then, scalars),
         TileOp::CompareOf(op, first) => supers::compare_of(isa, op, first, scalars),
         TileOp::PickBy(op, keep) => supers::pick_by(isa, op, keep, scalars),
+        TileOp::PickByMagnitude(op, keep) => supers::pick_by_magnitude(isa, op, keep, scalars),
+        TileOp::Limit(first, then) => supers::limit(isa, first, then, scalars),
+        TileOp::PickOrScaled(op) => supers::pick_or_scaled(isa, op, scalars),
+        TileOp::NegateBelow => supers::negate_below(isa, scalars),
         TileOp::NegMul => supers::neg_mul(isa, scalars),
+        TileOp::Greater => supers::greater(isa, scalars),
+        TileOp::Finite => supers::finite(isa, scalars),
+        TileOp::SignOrZero if only_a => Some(supers::sign_or_zero(isa)),
+        TileOp::Wrap(dtype) => general::wrap(isa, dtype, scalars),
         TileOp::AddFlag if only_a => Some(supers::add_flag(isa)),
         TileOp::AccumulateSquares if scalars == Scalars::B => Some(reduce::accumulate_squares_for(isa)),
         TileOp::AccumulateOf(first, negated) if only_a => reduce::accumulate_of_for(isa, first, negated),
         TileOp::AccumulateNeg if only_a => Some(reduce::accumulate_neg_for(isa)),
-        TileOp::AddFlag | TileOp::AccumulateSquares | TileOp::AccumulateOf(..) | TileOp::AccumulateNeg => None,
+        TileOp::SignOrZero | TileOp::AddFlag | TileOp::AccumulateSquares | TileOp::AccumulateOf(..) | TileOp::AccumulateNeg => None,
         TileOp::Accumulate(reduction, dtype) if only_a => reduce::accumulate_for(isa, reduction, dtype),
         TileOp::AccumulateMulAdd(dtype) if only_a => reduce::accumulate_mul_add_for(isa, dtype),
         TileOp::Fold(reduction, dtype) if only_a => reduce::fold_for(isa, reduction, dtype),

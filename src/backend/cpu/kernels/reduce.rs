@@ -15,6 +15,9 @@ use crate::base::{DType, Scalar};
 /// Lanes of an accumulator, of every dtype.
 pub const ACC_LANES: usize = 64;
 
+/// Lanes that [`accumulate`] keeps in registers.
+const LANES_AT_ONCE: usize = 16;
+
 /// How elements combine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Reduction {
@@ -67,36 +70,34 @@ impl<K: Map> Step for OneLane<K> {
 #[inline(always)]
 unsafe fn accumulate<K: Step, const B: u8>(dst: *mut u8, a: *const u8, b: *const u8, n: usize) {
     let (dst, a, b) = (dst.cast::<K::T>(), a.cast::<K::T>(), b.cast::<K::T>());
-    let (mut acc, mut x, mut y) = ([K::T::default(); ACC_LANES], [K::T::default(); ACC_LANES], [K::T::default(); ACC_LANES]);
-    // SAFETY: dst has ACC_LANES elements.
-    unsafe { take(&mut acc, dst, ACC_LANES) };
-    if B == ONE {
-        // SAFETY: such an operand is one element.
-        y = [unsafe { *b }; ACC_LANES];
-    }
-    let mut i = 0;
-    while i < n {
-        let m = ACC_LANES.min(n - i);
-        // SAFETY: the operands have m elements left.
+    // SAFETY: such an operand is one element.
+    let one = if B == ONE { unsafe { *b } } else { K::T::default() };
+    let whole = n - n % ACC_LANES;
+    // Some lanes at a time, which stay in registers.
+    for lane in (0..ACC_LANES).step_by(LANES_AT_ONCE) {
+        let (mut acc, mut x, mut y) = ([K::T::default(); LANES_AT_ONCE], [K::T::default(); LANES_AT_ONCE], [one; LANES_AT_ONCE]);
+        // SAFETY: dst has ACC_LANES elements; the operands have them at every multiple below `whole`.
         unsafe {
-            take(&mut x, a.add(i), m);
-            if B == TILE {
-                take(&mut y, b.add(i), m);
+            take(&mut acc, dst.add(lane), LANES_AT_ONCE);
+            for i in (lane..whole).step_by(ACC_LANES) {
+                take(&mut x, a.add(i), LANES_AT_ONCE);
+                if B == TILE {
+                    take(&mut y, b.add(i), LANES_AT_ONCE);
+                }
+                for j in 0..LANES_AT_ONCE {
+                    acc[j] = K::call(acc[j], x[j], y[j]);
+                }
             }
+            give(dst.add(lane), &acc, LANES_AT_ONCE);
         }
-        if m == ACC_LANES {
-            for j in 0..ACC_LANES {
-                acc[j] = K::call(acc[j], x[j], y[j]);
-            }
-        } else {
-            for j in 0..m {
-                acc[j] = K::call(acc[j], x[j], y[j]);
-            }
-        }
-        i += ACC_LANES;
     }
-    // SAFETY: as above.
-    unsafe { give(dst, &acc, ACC_LANES) };
+    for j in 0..n - whole {
+        // SAFETY: so many elements are left, fewer than lanes.
+        unsafe {
+            let y = if B == TILE { *b.add(whole + j) } else { one };
+            *dst.add(j) = K::call(*dst.add(j), *a.add(whole + j), y);
+        }
+    }
 }
 
 /// [`accumulate`] of f32 with the lanes in `REGS` registers.

@@ -35,6 +35,8 @@ parts! {
     Sub |s, a, b, _| s.sub(a, b);
     From |s, a, b, _| s.sub(b, a);
     Mul |s, a, b, _| s.mul(a, b);
+    Div |s, a, b, _| s.div(a, b);
+    Abs |s, a, _, _| s.abs(a);
     NegMul |s, a, b, _| s.neg(s.mul(a, b));
     MulAdd |s, a, b, c| s.mad(a, b, c);
 }
@@ -90,6 +92,9 @@ pub(super) fn steps(isa: Isa, first: First, then: Then, scalars: Scalars) -> Opt
         (First::Sub, Then::From) => factors::<Steps<Sub, From>>(isa, scalars),
         (First::Sub, Then::Mul) => factors::<Steps<Sub, Mul>>(isa, scalars),
         (First::Mul, Then::Mul) => factors::<Steps<Mul, Mul>>(isa, scalars),
+        (First::Add, Then::Div) => factors::<Steps<Add, Div>>(isa, scalars),
+        (First::Sub, Then::Div) => factors::<Steps<Sub, Div>>(isa, scalars),
+        (First::Mul, Then::Div) => factors::<Steps<Mul, Div>>(isa, scalars),
         (First::Mul, _) => None,
     }
 }
@@ -183,4 +188,109 @@ pub(super) fn pick_by(isa: Isa, op: Compare, keep: bool, scalars: Scalars) -> Op
         Compare::Gt => pick::<Gt<Same>>(isa, keep, scalars),
         Compare::Ge => pick::<Ge<Same>>(isa, keep, scalars),
     }
+}
+
+pub(super) fn pick_by_magnitude(isa: Isa, op: Compare, keep: bool, scalars: Scalars) -> Option<TileFn> {
+    match op {
+        Compare::Le => pick::<Le<Abs>>(isa, keep, scalars),
+        Compare::Gt => pick::<Gt<Abs>>(isa, keep, scalars),
+        _ => None,
+    }
+}
+
+/// `a`, or `b` where the first test holds; of that, `c` where the second holds.
+struct Limit<T, U>(PhantomData<(T, U)>);
+impl<T: Test, U: Test> Map for Limit<T, U> {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
+        let x = s.select(T::call(s, a, a, b), b, a);
+        s.select(U::call(s, x, x, c), c, x)
+    }
+}
+
+pub(super) fn limit(isa: Isa, first: Compare, then: Compare, scalars: Scalars) -> Option<TileFn> {
+    match (first, then) {
+        (Compare::Lt, Compare::Gt) => factors::<Limit<Lt<Same>, Gt<Same>>>(isa, scalars),
+        (Compare::Gt, Compare::Lt) => factors::<Limit<Gt<Same>, Lt<Same>>>(isa, scalars),
+        (Compare::Le, Compare::Ge) => factors::<Limit<Le<Same>, Ge<Same>>>(isa, scalars),
+        (Compare::Ge, Compare::Le) => factors::<Limit<Ge<Same>, Le<Same>>>(isa, scalars),
+        _ => None,
+    }
+}
+
+/// `a` where the test of it and `c` holds, else `a * b`.
+struct OrScaled<T>(PhantomData<T>);
+impl<T: Test> Map for OrScaled<T> {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
+        s.select(T::call(s, a, a, c), a, s.mul(a, b))
+    }
+}
+
+pub(super) fn pick_or_scaled(isa: Isa, op: Compare, scalars: Scalars) -> Option<TileFn> {
+    match op {
+        Compare::Eq | Compare::Ne => None,
+        Compare::Lt => factors::<OrScaled<Lt<Same>>>(isa, scalars),
+        Compare::Le => factors::<OrScaled<Le<Same>>>(isa, scalars),
+        Compare::Gt => factors::<OrScaled<Gt<Same>>>(isa, scalars),
+        Compare::Ge => factors::<OrScaled<Ge<Same>>>(isa, scalars),
+    }
+}
+
+/// `-a` where `b` is below `c`, else `a`.
+struct NegateBelow;
+impl Map for NegateBelow {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
+        s.select(s.lt(b, c), s.neg(a), a)
+    }
+}
+
+pub(super) fn negate_below(isa: Isa, scalars: Scalars) -> Option<TileFn> {
+    factors::<NegateBelow>(isa, scalars)
+}
+
+/// The sign, and 0 for NaN; of a zero that zero.
+struct SignOrZero;
+impl Map for SignOrZero {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, _: S::F, _: S::F) -> S::F {
+        let one = s.copysign(s.splat(1.0), a);
+        // A zero is not below or above, but keeps its sign.
+        let zero = s.float(s.and_i(s.bits(a), s.bits(s.copysign(s.splat(0.0), s.select(s.unord(a, a), s.splat(0.0), a)))));
+        s.select(s.or_m(s.lt(a, s.splat(0.0)), s.lt(s.splat(0.0), a)), one, zero)
+    }
+}
+
+pub(super) fn sign_or_zero(isa: Isa) -> TileFn {
+    pick_map::<SignOrZero, TILE, NONE, NONE>(isa)
+}
+
+/// `a` where it is greater or NaN: where it is not at most `b`, unless `b` alone is NaN.
+struct Greater;
+impl Map for Greater {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, _: S::F) -> S::F {
+        s.select(s.or_m(s.lt(b, a), s.unord(a, a)), a, b)
+    }
+}
+
+pub(super) fn greater(isa: Isa, scalars: Scalars) -> Option<TileFn> {
+    if scalars.a { None } else { sides::<Greater>(isa, scalars) }
+}
+
+/// `a` from `-b` to `b`, and `c` for NaN.
+struct Finite;
+impl Map for Finite {
+    #[inline(always)]
+    fn call<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
+        let low = s.neg(b);
+        let x = s.select(s.lt(a, low), low, a);
+        let x = s.select(s.lt(b, x), b, x);
+        s.select(s.unord(x, x), c, x)
+    }
+}
+
+pub(super) fn finite(isa: Isa, scalars: Scalars) -> Option<TileFn> {
+    factors::<Finite>(isa, scalars)
 }

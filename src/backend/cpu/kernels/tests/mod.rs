@@ -9,7 +9,7 @@ mod table;
 use super::{Isa, detect};
 
 /// The instruction sets to test.
-fn isas() -> Vec<Isa> {
+pub(super) fn isas() -> Vec<Isa> {
     match detect() {
         Isa::Plain => vec![Isa::Plain],
         Isa::Avx2 => vec![Isa::Plain, Isa::Avx2],
@@ -18,7 +18,7 @@ fn isas() -> Vec<Isa> {
 }
 
 /// A small generator of test data (SplitMix64).
-struct Rng(u64);
+pub(super) struct Rng(pub(super) u64);
 
 impl Rng {
     fn next(&mut self) -> u64 {
@@ -33,7 +33,7 @@ impl Rng {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 }

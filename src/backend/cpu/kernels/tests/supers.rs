@@ -27,6 +27,14 @@ fn run(isa: Isa, op: TileOp, x: [&[f32]; 3], n: usize) -> Vec<f32> {
     y
 }
 
+fn compare(isa: Isa, test: Compare, a: &[f32], b: &[f32], n: usize) -> Vec<bool> {
+    let mut holds = vec![0u8; n];
+    let f = lookup_for(isa, TileOp::Compare(test, F32), Scalars::NONE).unwrap();
+    // SAFETY: all have n elements.
+    unsafe { f(holds.as_mut_ptr(), a.as_ptr().cast(), b.as_ptr().cast(), a.as_ptr().cast(), n) };
+    holds.iter().map(|&h| h == 1).collect()
+}
+
 fn first(isa: Isa, f: First, a: &[f32], b: &[f32], n: usize) -> Vec<f32> {
     let op = match f {
         First::Add => Binary::Add,
@@ -41,6 +49,15 @@ fn parts(isa: Isa, op: TileOp, [a, b, c]: [&[f32]; 3], n: usize) -> Vec<f32> {
     let neg = |x: &[f32]| run(isa, TileOp::Unary(Unary::Neg, F32), [x; 3], n);
     match op {
         TileOp::NegMul => neg(&first(isa, First::Mul, a, b, n)),
+        TileOp::Greater => (0..n).map(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] }).collect(),
+        TileOp::Finite => {
+            let x = parts(isa, TileOp::Limit(Compare::Lt, Compare::Gt), [a, &neg(b), b], n);
+            parts(isa, TileOp::PickBy(Compare::Ne, false), [&x, &x, c], n)
+        }
+        TileOp::SignOrZero => {
+            let zeros = vec![0.0; n];
+            run(isa, TileOp::Unary(Unary::Sign, F32), [&parts(isa, TileOp::PickBy(Compare::Ne, false), [a, a, &zeros], n); 3], n)
+        }
         TileOp::Of(u, inner) => {
             let x = match inner {
                 Inner::Neg => neg(a),
@@ -59,14 +76,28 @@ fn parts(isa: Isa, op: TileOp, [a, b, c]: [&[f32]; 3], n: usize) -> Vec<f32> {
                 Then::Sub => first(isa, First::Sub, &x, c, n),
                 Then::From => first(isa, First::Sub, c, &x, n),
                 Then::Mul => first(isa, First::Mul, &x, c, n),
+                Then::Div => run(isa, TileOp::Binary(Binary::Div, F32), [&x, c, c], n),
             }
         }
         TileOp::PickBy(test, keep) => {
-            let mut holds = vec![0u8; n];
-            let compare = lookup_for(isa, TileOp::Compare(test, F32), Scalars::NONE).unwrap();
-            // SAFETY: all have n elements.
-            unsafe { compare(holds.as_mut_ptr(), a.as_ptr().cast(), b.as_ptr().cast(), a.as_ptr().cast(), n) };
-            (0..n).map(|i| if (holds[i] == 1) == keep { a[i] } else { c[i] }).collect()
+            let holds = compare(isa, test, a, b, n);
+            (0..n).map(|i| if holds[i] == keep { a[i] } else { c[i] }).collect()
+        }
+        TileOp::PickByMagnitude(test, keep) => {
+            let holds = compare(isa, test, &run(isa, TileOp::Unary(Unary::Abs, F32), [a; 3], n), b, n);
+            (0..n).map(|i| if holds[i] == keep { a[i] } else { c[i] }).collect()
+        }
+        TileOp::Limit(one, two) => {
+            let x = parts(isa, TileOp::PickBy(one, false), [a, b, b], n);
+            parts(isa, TileOp::PickBy(two, false), [&x, c, c], n)
+        }
+        TileOp::PickOrScaled(test) => {
+            let (holds, scaled) = (compare(isa, test, a, c, n), first(isa, First::Mul, a, b, n));
+            (0..n).map(|i| if holds[i] { a[i] } else { scaled[i] }).collect()
+        }
+        TileOp::NegateBelow => {
+            let (holds, minus) = (compare(isa, Compare::Lt, b, c, n), neg(a));
+            (0..n).map(|i| if holds[i] { minus[i] } else { a[i] }).collect()
         }
         _ => unreachable!(),
     }
@@ -77,7 +108,7 @@ fn same(x: f32, y: f32) -> bool {
 }
 
 fn supers() -> Vec<(TileOp, usize)> {
-    let mut out = vec![(TileOp::NegMul, 2)];
+    let mut out = vec![(TileOp::NegMul, 2), (TileOp::Greater, 2), (TileOp::SignOrZero, 1)];
     out.extend(Compare::ALL.iter().flat_map(|&c| [true, false].map(|keep| (TileOp::PickBy(c, keep), 3))));
     for &u in fused_functions() {
         for (inner, n) in [(Inner::Neg, 1), (Inner::Add, 2), (Inner::Sub, 2), (Inner::Mul, 2), (Inner::NegMul, 2), (Inner::MulAdd, 3)] {
@@ -85,9 +116,15 @@ fn supers() -> Vec<(TileOp, usize)> {
         }
     }
     for f in [First::Add, First::Sub] {
-        out.extend([Then::Add, Then::Sub, Then::From, Then::Mul].map(|t| (TileOp::Steps(f, t), 3)));
+        out.extend([Then::Add, Then::Sub, Then::From, Then::Mul, Then::Div].map(|t| (TileOp::Steps(f, t), 3)));
     }
     out.push((TileOp::Steps(First::Mul, Then::Mul), 3));
+    out.push((TileOp::Steps(First::Mul, Then::Div), 3));
+    out.extend([Compare::Le, Compare::Gt].into_iter().flat_map(|c| [true, false].map(|keep| (TileOp::PickByMagnitude(c, keep), 3))));
+    let (below, above) = ([Compare::Lt, Compare::Le], [Compare::Gt, Compare::Ge]);
+    out.extend(below.into_iter().zip(above).flat_map(|(x, y)| [(TileOp::Limit(x, y), 3), (TileOp::Limit(y, x), 3)]));
+    out.extend(below.into_iter().chain(above).map(|c| (TileOp::PickOrScaled(c), 3)));
+    out.extend([(TileOp::NegateBelow, 3), (TileOp::Finite, 3)]);
     out
 }
 
