@@ -3,6 +3,7 @@
 use super::compile::Plan;
 use crate::base::Result;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
@@ -18,9 +19,27 @@ pub struct Slot {
     bytes: AtomicU64,
 }
 
+/// Keys that are hashes already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.0 = self.0.rotate_left(8) ^ b as u64);
+    }
+
+    fn write_u64(&mut self, x: u64) {
+        self.0 = x;
+    }
+}
+
 #[derive(Default)]
 struct Map {
-    by_hash: HashMap<u64, Vec<Arc<Slot>>>,
+    by_hash: HashMap<u64, Vec<Arc<Slot>>, BuildHasherDefault<Hashed>>,
     bytes: usize,
 }
 

@@ -28,6 +28,7 @@ use crate::base::{DeviceId, Result, Scalar, Storage, Value};
 use crate::trace::graph::{self, NodeRef, Through, WeakNode};
 use crate::trace::{import, key};
 use cache::Slot;
+use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -43,7 +44,6 @@ pub enum Keep {
 
 /// What a walk found out, before anything is compiled.
 struct Request {
-    roots: Vec<NodeRef>,
     keyed: key::Keyed,
     hash: u64,
     device: DeviceId,
@@ -198,7 +198,7 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
         let claimed: Vec<NodeRef> = if donated.is_empty() { Vec::new() } else { donate::leaves(&owner, &walk, &donated) };
         drop(walk);
         graph::set_claims(&mut owner, &claimed, graph::Claim::Taken);
-        (Request { roots: roots.clone(), keyed, hash, device, donated }, Claimed(claimed), found, imported)
+        (Request { keyed, hash, device, donated }, Claimed(claimed), found, imported)
     };
     let plan = match (found, imported) {
         (Some(plan), _) => {
@@ -209,15 +209,15 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
         (None, Some(imported)) => plan_of(&cache::plans().slot(request.hash, &request.keyed.words), &request, imported)?,
         (None, None) => bail!(Internal, "a plan was neither found nor asked for"),
     };
-    let site = request.roots[0].site;
-    let leaves: Vec<_> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
-    let results = execute(&plan, request.device, &leaves, &request.keyed.params, request.roots.len()).map_err(|f| {
+    let site = roots[0].site;
+    let leaves: SmallVec<[Arc<dyn Storage>; 4]> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
+    let results = execute(&plan, request.device, &leaves, &request.keyed.params, roots.len()).map_err(|f| {
         if f.started {
             claimed.settle(graph::Claim::Lost);
         }
         f.error.at(site)
     })?;
-    for (node, storage) in request.roots.iter().zip(results) {
+    for (node, storage) in roots.iter().zip(results) {
         let _ = node.value.set(Ok(Value { storage, dtype: node.dtype }));
     }
     Ok(Ran::Now(claimed))
@@ -242,6 +242,10 @@ pub(crate) fn execute(
     }
     if !plan.checks.is_empty() {
         bounds::verify(&plan.checks, &plan.results[wanted..], &storages, leaves, backend)?;
+    }
+    // Nearly always they are the outputs as they come.
+    if plan.results.len() == wanted && plan.results.iter().enumerate().all(|(k, r)| *r == PlanResult::Output(k as u32)) {
+        return Ok(storages);
     }
     let storage = |r: &PlanResult| match *r {
         PlanResult::Output(i) => storages[i as usize].clone(),

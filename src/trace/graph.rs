@@ -280,7 +280,7 @@ pub enum Through {
 /// Nodes below some roots, operands first, each with a number valid while the owner is held.
 pub struct Walk<'a> {
     /// In post-order of a depth-first walk, operands left to right: the canonical numbering.
-    pub order: Vec<&'a NodeRef>,
+    pub order: SmallVec<[&'a NodeRef; 8]>,
     /// Of this walk, for [`Node::number`].
     pub generation: u32,
     /// Some node carries an error.
@@ -299,8 +299,8 @@ static GENERATION: AtomicU64 = AtomicU64::new(1);
 pub fn walk<'a>(owner: &'a Owner, roots: impl Iterator<Item = &'a NodeRef>, through: Through) -> Walk<'a> {
     // A generation is 32 bits of the mark; marks of 2^32 walks ago could only confuse a node untouched since then.
     let generation = GENERATION.fetch_add(1, Ordering::Relaxed) as u32;
-    let mut w = Walk { order: Vec::new(), generation, poisoned: false, claimed: false, bundled: false, largest: 0 };
-    let mut stack: Vec<(&NodeRef, &[Input])> = Vec::new();
+    let mut w = Walk { order: SmallVec::new(), generation, poisoned: false, claimed: false, bundled: false, largest: 0 };
+    let mut stack: SmallVec<[(&NodeRef, &[Input]); 8]> = SmallVec::new();
     let operands = |n: &'a Node| -> &'a [Input] {
         match n.recipe(owner) {
             Recipe::Made(_, inputs) if through == Through::Recipes || n.value.get().is_none() => inputs,

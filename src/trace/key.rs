@@ -6,6 +6,7 @@ use super::ir::Trace;
 use super::op::Op;
 use super::region::{RegionKind, Trip};
 use crate::base::{Scalar, Shape, Value};
+use smallvec::SmallVec;
 
 /// A canonical key and what it leaves out: the data a plan with this key is run on.
 #[derive(Default)]
@@ -13,9 +14,9 @@ pub struct Keyed {
     /// The encoding.
     pub words: Vec<u64>,
     /// Leaves in order of first visit.
-    pub leaves: Vec<Value>,
+    pub leaves: SmallVec<[Value; 4]>,
     /// Parameters in canonical order.
-    pub params: Vec<Scalar>,
+    pub params: SmallVec<[Scalar; 4]>,
 }
 
 /// A 64-bit hash of a key.
