@@ -487,7 +487,7 @@ impl<'k> Analysis<'k> {
                         self.index_level[a as usize]
                     } else {
                         match self.k.indices[i] {
-                            Index::Div(y, _) | Index::Mod(y, _) => self.index_level[y.index()],
+                            Index::Div(y, _) | Index::Mod(y, _) => self.index_level[y.index()].max(UNIFORM),
                             Index::Value(e, _) => self.level[e.index()],
                             _ => UNIFORM,
                         }
@@ -511,8 +511,8 @@ impl<'k> Analysis<'k> {
                 ExprKind::Unary(_, a) | ExprKind::Cast(a) => l(*a),
                 ExprKind::Binary(_, a, b) | ExprKind::Compare(_, a, b) => l(*a).max(l(*b)),
                 ExprKind::Select(a, b, c) => l(*a).max(l(*b)).max(l(*c)),
-                ExprKind::Random(a, b, i) => l(*a).max(l(*b)).max(self.index_level[i.index()]),
-                ExprKind::Index(i) => self.index_level[i.index()],
+                ExprKind::Random(a, b, i) => l(*a).max(l(*b)).max(self.index_level[i.index()]).max(UNIFORM),
+                ExprKind::Index(i) => self.index_level[i.index()].max(UNIFORM),
                 ExprKind::InBounds(mask) => {
                     let mask = mask.clone();
                     self.paths[x] = self.path(None, &mask);

@@ -2,7 +2,7 @@
 
 use super::data::{randn, uniform};
 use super::{Case, Produced};
-use crate::Tensor;
+use crate::{Tensor, fori_loop};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -19,21 +19,39 @@ pub fn cases() -> Vec<Case> {
             }))
         }),
         Case::new("mandelbrot", "1024x1024, 200 iterations, all run; the count of each point", 2100e6, 0.0, || {
-            let grid = |lo: f32, hi: f32| (0..1024).map(move |i| lo + (hi - lo) * i as f32 / 1023.0);
-            let cx = Tensor::from_vec((0..1024).flat_map(|_| grid(-2.0, 0.5)).collect(), [1024, 1024]);
-            let cy = Tensor::from_vec(grid(-1.25, 1.25).flat_map(|y| std::iter::repeat_n(y, 1024)).collect(), [1024, 1024]);
+            let (cx, cy) = plane();
             Ok(Box::new(move || {
                 let zero = cx.zeros_like();
-                let (mut zx, mut zy, mut count) = (zero.clone(), zero.clone(), zero);
+                let mut state = (zero.clone(), zero.clone(), zero);
                 for _ in 0..200 {
-                    let alive = (&zx * &zx + &zy * &zy).le(4.0);
-                    let x = Tensor::where_(&alive, &zx * &zx - &zy * &zy + &cx, &zx);
-                    zy = Tensor::where_(&alive, &zx * 2.0 * &zy + &cy, &zy);
-                    zx = x;
-                    count += &alive;
+                    state = point_step(state, &cx, &cy);
                 }
+                Produced::of([state.2])
+            }))
+        }),
+        Case::new("mandelbrot_loop", "as mandelbrot, one `fori_loop` in the trace", 2100e6, 0.0, || {
+            let (cx, cy) = plane();
+            Ok(Box::new(move || {
+                let zero = cx.zeros_like();
+                let (_, _, count) = fori_loop(0..200, (zero.clone(), zero.clone(), zero), |_, s| point_step(s, &cx, &cy));
                 Produced::of([count])
             }))
         }),
     ]
+}
+
+/// Real and imaginary part of each point.
+fn plane() -> (Tensor, Tensor) {
+    let grid = |lo: f32, hi: f32| (0..1024).map(move |i| lo + (hi - lo) * i as f32 / 1023.0);
+    let cx = Tensor::from_vec((0..1024).flat_map(|_| grid(-2.0, 0.5)).collect(), [1024, 1024]);
+    let cy = Tensor::from_vec(grid(-1.25, 1.25).flat_map(|y| std::iter::repeat_n(y, 1024)).collect(), [1024, 1024]);
+    (cx, cy)
+}
+
+/// z becomes z^2 + c where it has not escaped, and is counted.
+fn point_step((zx, zy, count): (Tensor, Tensor, Tensor), cx: &Tensor, cy: &Tensor) -> (Tensor, Tensor, Tensor) {
+    let alive = (&zx * &zx + &zy * &zy).le(4.0);
+    let x = Tensor::where_(&alive, &zx * &zx - &zy * &zy + cx, &zx);
+    let y = Tensor::where_(&alive, &zx * 2.0 * &zy + cy, &zy);
+    (x, y, count + &alive)
 }

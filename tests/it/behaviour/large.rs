@@ -159,7 +159,7 @@ fn a_matrix_times_a_vector() {
         // From a place that a computed number names, and into every second element.
         let two = Tensor::stack(&[&ta, &(&ta * 2.0)], 0);
         two.eval().unwrap();
-        let second = two.index_select(0, &Tensor::from_vec(vec![1i64], [1])).squeeze();
+        let second = two.index_select(0, &Tensor::from_vec(vec![1i64], [1])).reshape([m as isize, k as isize]);
         near(&second.matmul(&tx), &ax.iter().map(|v| v * 2.0).collect::<Vec<_>>(), tolerance);
         near(&grad(|w: &Tensor| (ta.matmul(w) * &ty).sum(..), &tx), &ya, tolerance);
     }

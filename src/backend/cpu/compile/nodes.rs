@@ -167,7 +167,7 @@ impl Emitter<'_, '_> {
         let op = TileOp::Cast { from: d, to: compute(d) };
         let f = lookup(op, Scalars::NONE).ok_or_else(|| internal("no cast from a half type"))?;
         self.drop_reg(v.reg);
-        let level = v.level.max(UNIFORM);
+        let level = v.level;
         let (dst, reg) = if level == VECTOR {
             let r = self.register(4);
             (r, r)

@@ -73,7 +73,9 @@ impl<'a> Task<'a> {
     /// Computes what is the same in the whole kernel; the current point is the first one.
     unsafe fn compute_constants(&mut self) {
         let b = self.b;
-        for (k, p) in b.programs.iter().enumerate().filter(|x| !x.1.once.is_empty()) {
+        // Buffers of an empty row have no element to read.
+        let empty = b.vec_total == 0 || b.mid_total == 0;
+        for (k, p) in b.programs.iter().enumerate().filter(|x| !x.1.once.is_empty() && !(x.1.row && empty)) {
             self.point_accesses(k);
             // SAFETY: as promised to `start`.
             unsafe { self.exec(k, &p.once, 0, 1) };
