@@ -45,8 +45,16 @@ impl Reader {
             let places = Shape::new(&[m]);
             return Reader { x: x.clone(), places, along: 0, behind: 1, row: n, axis, full: out.clone(), out };
         }
+        // Whole axes, from the last one, and a part of the next.
         let most = (MAX_PLACES / (m * behind)).max(1);
-        let block = (1..=most.min(rows)).rev().find(|b| rows.is_multiple_of(*b)).unwrap_or(1);
+        let mut block = 1;
+        for &extent in x.shape()[..axis].iter().rev() {
+            let part = (1..=extent.min(most / block)).rev().find(|b| extent.is_multiple_of(*b)).unwrap_or(1);
+            block *= part;
+            if part < extent {
+                break;
+            }
+        }
         let row = n * behind;
         Reader {
             x: x.reshape_shape(&Shape::new(&[rows / block, block * row])),
