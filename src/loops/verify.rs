@@ -431,8 +431,8 @@ impl Checker<'_> {
             Archetype::Matmul => rows == 1 && outer >= 2 && product_then_epilogue(),
             Archetype::Conv { spec, input, window } => product_then_epilogue() && self.conv(spec, input, window),
             Archetype::Scatter(mode) => {
-                let adds_bools = !mode.takes_bool()
-                    && k.passes.iter().flat_map(|p| &p.stores).any(|s| k.args[s.arg.index()].dtype == DType::Bool);
+                let adds_bools =
+                    !mode.takes_bool() && k.passes.iter().flat_map(|p| &p.stores).any(|s| k.args[s.arg.index()].dtype == DType::Bool);
                 let one = rows == 0 && kinds == [false] && k.passes[0].stores.len() == 1 && !adds_bools;
                 one && k.args[k.passes[0].stores[0].arg.index()].access == Access::Update
             }

@@ -81,7 +81,8 @@ impl Direct {
             (clamp.1, NONE)
         };
         let range = steps.next()?;
-        let ranges = is(range.0, tile::in_range) && range.2 == wrapped && range.1 == valid && (number(range.3, 0)?, number(range.3, 1)?) == (0, n);
+        let ranges =
+            is(range.0, tile::in_range) && range.2 == wrapped && range.1 == valid && (number(range.3, 0)?, number(range.3, 1)?) == (0, n);
         (ranges && steps.next().is_none() && place == at && streams(index)).then_some(Direct { index, offset, wrap, n })
     }
 }
@@ -363,8 +364,16 @@ impl Scatter {
                                 // Half types round after every update.
                                 (None, mode) => {
                                     let index = lanes.cast_const();
-                                    let u =
-                                        Updates { direct: None, index, index_step: 1, valid: std::ptr::null(), valid_step: 0, value, value_step: 1, n };
+                                    let u = Updates {
+                                        direct: None,
+                                        index,
+                                        index_step: 1,
+                                        valid: std::ptr::null(),
+                                        valid_step: 0,
+                                        value,
+                                        value_step: 1,
+                                        n,
+                                    };
                                     apply_typed(mode, self.dtype, to, &u, 0, n as i64);
                                 }
                             }

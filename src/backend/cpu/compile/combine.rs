@@ -88,10 +88,8 @@ impl Emitter<'_, '_> {
         let ExprKind::Cast(a) = e.kind else { return None };
         let stored = || self.k.passes[pass].stores.iter().any(|s| s.value.index() == x && self.k.args[s.arg.index()].dtype == e.dtype);
         let as_is = e.dtype != DType::F32 && compute(e.dtype) == DType::F32 && compute(self.k.exprs[a.index()].dtype) == DType::F32;
-        (as_is && self.uses[x] == 1 && stored()).then(|| Combined {
-            op: TileOp::Cast { from: DType::F32, to: DType::F32 },
-            operands: SmallVec::from_slice(&[a.0]),
-        })
+        (as_is && self.uses[x] == 1 && stored())
+            .then(|| Combined { op: TileOp::Cast { from: DType::F32, to: DType::F32 }, operands: SmallVec::from_slice(&[a.0]) })
     }
 
     /// Sums of products, and of squared differences.

@@ -132,14 +132,24 @@ mod tests {
                     _ => edges[rng.below(7)],
                 };
                 for wide in [false, true] {
-                    let mut draw = || (0..n).map(|_| if wide && rng.below(4) == 0 { edges[rng.below(14)] } else { small(&mut rng) }).collect::<Vec<_>>();
+                    let mut draw = || {
+                        (0..n).map(|_| if wide && rng.below(4) == 0 { edges[rng.below(14)] } else { small(&mut rng) }).collect::<Vec<_>>()
+                    };
                     let (a, b) = (draw(), draw());
                     for rem in [false, true] {
                         let mut got = vec![0i64; n];
                         // SAFETY: all have n elements.
-                        unsafe { super::division(isa, rem)(got.as_mut_ptr().cast(), a.as_ptr().cast(), b.as_ptr().cast(), std::ptr::null(), n) };
+                        unsafe {
+                            super::division(isa, rem)(got.as_mut_ptr().cast(), a.as_ptr().cast(), b.as_ptr().cast(), std::ptr::null(), n)
+                        };
                         for i in 0..n {
-                            let want = if b[i] == 0 { 0 } else if rem { a[i].wrapping_rem(b[i]) } else { a[i].wrapping_div(b[i]) };
+                            let want = if b[i] == 0 {
+                                0
+                            } else if rem {
+                                a[i].wrapping_rem(b[i])
+                            } else {
+                                a[i].wrapping_div(b[i])
+                            };
                             assert_eq!(got[i], want, "{} by {} on {isa:?}, remainder {rem}", a[i], b[i]);
                         }
                     }
@@ -150,7 +160,8 @@ mod tests {
 
     #[test]
     fn truncations() {
-        let edges = [0.0, -0.0, 0.9, -0.9, 2147483520.0, 2147483648.0, -2147483648.0, 1e18, 1e30, -1e30, f32::NAN, f32::INFINITY, 5.5, -7.5];
+        let edges =
+            [0.0, -0.0, 0.9, -0.9, 2147483520.0, 2147483648.0, -2147483648.0, 1e18, 1e30, -1e30, f32::NAN, f32::INFINITY, 5.5, -7.5];
         for isa in isas() {
             for n in [1, 5, 8, 14] {
                 let mut got = vec![0i64; n];
