@@ -45,8 +45,16 @@ impl Reader {
             let places = Shape::new(&[m]);
             return Reader { x: x.clone(), places, along: 0, behind: 1, row: n, axis, full: out.clone(), out };
         }
+        // Whole axes, from the last one, and a part of the next.
         let most = (MAX_PLACES / (m * behind)).max(1);
-        let block = (1..=most.min(rows)).rev().find(|b| rows.is_multiple_of(*b)).unwrap_or(1);
+        let mut block = 1;
+        for &extent in x.shape()[..axis].iter().rev() {
+            let part = (1..=extent.min(most / block)).rev().find(|b| extent.is_multiple_of(*b)).unwrap_or(1);
+            block *= part;
+            if part < extent {
+                break;
+            }
+        }
         let row = n * behind;
         Reader {
             x: x.reshape_shape(&Shape::new(&[rows / block, block * row])),
@@ -213,5 +221,49 @@ impl Tensor {
     fn whole_part(&self, by: usize) -> Tensor {
         let by = Tensor::constant(crate::base::Scalar::Int(by as i64), self.dtype(), self.shape());
         Tensor::record(Op::Binary(crate::trace::Binary::Div), &[self, &by])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Tensor;
+    use crate::tensor::tests::floats;
+
+    /// Cells of one axis of `[outer, n, behind]`, one by one.
+    fn want(x: &[f32], [outer, n, behind]: [usize; 3], m: usize, max: bool) -> Vec<f32> {
+        let mut out = Vec::new();
+        for (o, j, b) in (0..outer).flat_map(|o| (0..m).flat_map(move |j| (0..behind).map(move |b| (o, j, b)))) {
+            let cell: Vec<f32> = (j * n / m..((j + 1) * n).div_ceil(m)).map(|i| x[(o * n + i) * behind + b]).collect();
+            out.push(if max {
+                cell.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+            } else {
+                cell.iter().sum::<f32>() / cell.len() as f32
+            });
+        }
+        out
+    }
+
+    #[test]
+    fn cells_of_unequal_size() {
+        // Elements and rows, short and long cells, more cells than elements.
+        for (shape, m) in [([6, 10, 1], 4), ([3, 10, 5], 7), ([2, 9, 40], 4), ([4, 3, 2], 5), ([2, 70, 1], 3), ([1, 70, 33], 3)] {
+            let n = shape.iter().product::<usize>();
+            let data: Vec<f32> = (0..n).map(|i| (i * 37 % 101) as f32 * 0.25 - 12.0).collect();
+            let x = Tensor::from_vec(data.clone(), shape);
+            for max in [false, true] {
+                let (got, want) = (floats(&x.cells(1, m, max)), want(&data, shape, m, max));
+                assert_eq!(got.len(), want.len());
+                for (g, w) in got.iter().zip(&want) {
+                    assert!((g - w).abs() <= 1e-5 * (1.0 + w.abs()), "{shape:?} into {m} cells, largest {max}: {g} not {w}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_infinity_stays_in_its_cells() {
+        let x = Tensor::from_vec(vec![1.0f32, f32::INFINITY, 3.0, 4.0, 5.0], [1, 5]);
+        assert_eq!(floats(&x.adaptive_avg_pool(&[3])), [f32::INFINITY, f32::INFINITY, 4.5]);
+        assert_eq!(floats(&x.adaptive_max_pool(&[3])), [f32::INFINITY, f32::INFINITY, 5.0]);
     }
 }

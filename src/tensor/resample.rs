@@ -7,6 +7,7 @@ use super::compose::{compute_dtype, or_poison, pass_poison, slip_now};
 use super::{Lit, LitInt, Tensor};
 use crate::base::error::{Result, bail};
 use crate::base::{DType, Shape};
+use crate::trace::Op;
 
 /// How [`Tensor::interpolate`] reads between pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,18 @@ pub enum GridPadding {
     Reflection,
 }
 
+/// Places of pixels that are computed at most for one image.
+const MAX_PLACES: usize = 1 << 16;
+
+/// The distance of output pixels in input pixels, rounded as PyTorch rounds it.
+fn distance(n: usize, m: usize, scale: Option<f64>, d: DType) -> f64 {
+    match scale {
+        Some(s) => 1.0 / s,
+        None if d == DType::F64 => n as f64 / m as f64,
+        None => (n as f32 / m as f32) as f64,
+    }
+}
+
 /// One axis of a grid.
 #[derive(Clone, Copy)]
 struct GridAxis {
@@ -111,6 +124,9 @@ impl Tensor {
         }
         let _on = self.device().enter();
         let d = self.dtype();
+        if mode.moves() && size.iter().product::<usize>() <= MAX_PLACES {
+            return self.nearest(size, scale, mode);
+        }
         let mut x = if mode.moves() { self.clone() } else { self.cast(compute_dtype(d)) };
         // What shrinks most goes first: fewer elements are moved.
         let mut order: Vec<usize> = (0..size.len()).rev().collect();
@@ -120,16 +136,42 @@ impl Tensor {
         });
         for i in order {
             let m = size[i];
-            // The distance of output pixels in input pixels, rounded as PyTorch rounds it.
-            let n = x.shape()[lead + i];
-            let ratio = match scale {
-                Some(s) => 1.0 / s[i],
-                None => n as f64 / m as f64,
-            };
-            let ratio = if d == DType::F64 || scale.is_some() { ratio } else { (n as f32 / m as f32) as f64 };
+            let ratio = distance(x.shape()[lead + i], m, scale.map(|s| s[i]), d);
             x = x.resize_axis(lead + i, m, ratio, mode);
         }
         x.cast(d)
+    }
+
+    /// The nearest pixels, all axes at once: where they lie in an image is one small tensor.
+    #[track_caller]
+    fn nearest(&self, size: &[usize], scale: Option<&[f64]>, mode: Interpolate) -> Tensor {
+        let lead = self.rank() - size.len();
+        let (from, to) = (Shape::new(&self.shape()[lead..]), Shape::new(size));
+        if from == to && scale.is_none_or(|s| s.iter().all(|&s| s == 1.0)) {
+            return self.clone();
+        }
+        let d = compute_dtype(self.dtype());
+        let mut at: Option<Tensor> = None;
+        for (a, (&n, &m)) in from.iter().zip(size).enumerate() {
+            let ratio = distance(n, m, scale.map(|s| s[a]), self.dtype());
+            let i = Tensor::iota_shape(&to, a, d);
+            // As PyTorch, whose factor does not matter where the extent stays or doubles.
+            let place = match mode {
+                Interpolate::Nearest if m == n => i,
+                Interpolate::Nearest if m == 2 * n => i * Lit(0.5),
+                Interpolate::Nearest => i * Lit(ratio),
+                _ => (i + Lit(0.5)) * Lit(ratio),
+            };
+            let pixel = place.floor().cast(DType::I64).minimum(LitInt(n as i64 - 1));
+            at = Some(at.map_or_else(|| pixel.clone(), |t| t * LitInt(n as i64) + &pixel));
+        }
+        let Some(at) = at else { return self.clone() };
+        let (images, pixels) = (self.shape()[..lead].iter().product::<usize>(), to.numel());
+        let at = at.flatten_all().broadcast_shape(&Shape::new(&[images, pixels]));
+        let y = Tensor::record(Op::Gather(1), &[&self.reshape_shape(&Shape::new(&[images, from.numel()])), &at]);
+        pass_poison!(y);
+        let out: Shape = self.shape()[..lead].iter().chain(size).copied().collect();
+        y.reshape_shape(&out)
     }
 
     #[track_caller]

@@ -2,10 +2,10 @@
 
 use super::compose::{AxisVec, or_poison, pass_poison, slip_now};
 use super::conv::each;
-use super::{ConvOptions, Tensor};
+use super::{ConvOptions, LitInt, Tensor};
 use crate::base::error::{Result, bail};
 use crate::base::{DType, Shape};
-use crate::trace::Op;
+use crate::trace::{Op, ScatterMode};
 
 impl Tensor {
     /// Channels into space: `[.., C r^2, H, W] -> [.., C, H r, W r]`.
@@ -98,7 +98,7 @@ impl Tensor {
         // The places of a channel's pixels are the same for every channel.
         let _on = self.device().enter();
         let (s, places) = (x.shape().clone(), Shape::new(&[kernel[0], kernel[1], counts[0], counts[1]]));
-        let along = |axis: usize, by: usize| Tensor::iota_shape(&places, axis, DType::I64) * super::LitInt(by as i64);
+        let along = |axis: usize, by: usize| Tensor::iota_shape(&places, axis, DType::I64) * LitInt(by as i64);
         let at = along(0, dilation[0] * s[3]) + along(1, dilation[1]) + along(2, stride[0] * s[3]) + along(3, stride[1]);
         let (channels, all) = (s[0] * s[1], places.numel());
         let at = at.flatten_all().broadcast_shape(&[channels, all].into());
@@ -146,42 +146,23 @@ impl Tensor {
         }
         let _on = self.device().enter();
         let (n, c) = (self.shape()[0], self.shape()[1] / taps);
-        // A pixel is in at most one window at each place within it: which, is the same for every channel.
-        let (int, d) = (super::LitInt, self.dtype());
+        // Where each element of a window goes is the same for every channel; outside of the image it is dropped.
+        let d = self.dtype();
         let x = self.cast(super::compose::compute_dtype(d)).reshape_shape(&[n * c, taps * rows * columns].into());
-        let pixels = Shape::new(&[out[0], out[1]]);
-        let shape: Shape = [n * c, pixels.numel()].into();
-        let counts = [rows, columns];
-        let mut image: Option<Tensor> = None;
-        for tap in 0..taps {
-            let k = [tap / kernel[1], tap % kernel[1]];
-            let (mut at, mut there): (Option<Tensor>, Option<Tensor>) = (None, None);
-            for a in 0..2 {
-                // Distance of the pixel from the first window's.
-                let far = Tensor::iota_shape(&pixels, a, DType::I64) + int(lo[a] as i64 - (k[a] * dilation[a]) as i64);
-                let (window, mut ok) = if stride[a] == 1 {
-                    (far.clone(), far.ge(int(0)))
-                } else {
-                    let by = int(stride[a] as i64);
-                    let window = far.maximum(int(0)).floor_divide(by);
-                    let exact = (&window * by).eq(&far);
-                    (window, exact)
-                };
-                ok = ok.bitwise_and(window.lt(int(counts[a] as i64)));
-                at = Some(at.map_or_else(|| window.clone(), |t| t * int(columns as i64) + &window));
-                there = Some(there.map_or_else(|| ok.clone(), |t| t.bitwise_and(&ok)));
-            }
-            let (Some(at), Some(there)) = (at, there) else { continue };
-            let at = (at + int((tap * rows * columns) as i64)).keep_where(&there, 0.0);
-            let found = Tensor::record(Op::Gather(1), &[&x, &at.flatten_all().broadcast_shape(&shape)]);
-            pass_poison!(found);
-            let part = found.keep_where(&there.flatten_all(), 0.0);
-            image = Some(image.map_or_else(|| part.clone(), |i| i + &part));
-        }
-        match image {
-            Some(i) => i.reshape_shape(&[n, c, out[0], out[1]].into()).cast(d),
-            None => x,
-        }
+        let places = Shape::new(&[kernel[0], kernel[1], rows, columns]);
+        let along = |a: usize| {
+            let within = Tensor::iota_shape(&places, a, DType::I64) * LitInt(dilation[a] as i64);
+            let at = within + Tensor::iota_shape(&places, a + 2, DType::I64) * LitInt(stride[a] as i64) - LitInt(lo[a] as i64);
+            let inside = at.ge(LitInt(0)).bitwise_and(at.lt(LitInt(out[a] as i64)));
+            (at, inside)
+        };
+        let ((y, y_inside), (x_at, x_inside)) = (along(0), along(1));
+        let at = (y * LitInt(out[1] as i64) + x_at).keep_where(&y_inside.bitwise_and(&x_inside), -1.0);
+        let at = at.flatten_all().broadcast_shape(x.shape());
+        let zeros = Tensor::constant(crate::Scalar::Int(0), x.dtype(), &[n * c, out[0] * out[1]].into());
+        let image = Tensor::record(Op::Scatter(ScatterMode::Add, 1), &[&zeros, &at, &x]);
+        pass_poison!(image);
+        image.reshape_shape(&[n, c, out[0], out[1]].into()).cast(d)
     }
 
     fn image_axes(&self, op: &str) -> Result<(Shape, [usize; 3])> {

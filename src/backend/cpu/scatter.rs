@@ -156,23 +156,36 @@ unsafe fn apply<T: Cell>(mode: ScatterMode, dst: *mut u8, u: &Updates, from: i64
     #[inline(always)]
     unsafe fn direct<T: Cell>(dst: *mut T, u: &Updates, from: i64, to: i64, d: Direct, offset: i64, f: impl Fn(T, T::Value) -> T) {
         let (value, width) = (u.value.cast::<T::Value>(), to.wrapping_sub(from) as u64);
-        let whole = from == 0 && to == i64::MAX;
         let dst = dst.wrapping_offset(offset as isize);
+        let wrapped = |i: usize| {
+            // SAFETY: indices have n elements.
+            let at = unsafe { *u.index.add(i) };
+            at.wrapping_add((at >> 63) & d.wrap)
+        };
+        if from == 0 && to == i64::MAX {
+            for i in 0..u.n {
+                let at = wrapped(i);
+                if (at as u64) < d.n as u64 {
+                    // SAFETY: values have n elements or repeat one; the position is tested.
+                    unsafe {
+                        let to = dst.offset(at as isize);
+                        *to = f(*to, *value.add(i * u.value_step));
+                    }
+                }
+            }
+            return;
+        }
         let mut elsewhere = [std::mem::MaybeUninit::<T>::zeroed(); 16];
         let elsewhere = elsewhere.as_mut_ptr().cast::<T>();
         for i in 0..u.n {
-            // SAFETY: operands have n elements or repeat one; positions are tested.
+            let at = wrapped(i);
+            if at as u64 >= d.n as u64 {
+                continue;
+            }
+            let inside = ((offset + at).wrapping_sub(from) as u64) < width;
+            // SAFETY: as above, where the position is in the range too.
             unsafe {
-                let at = *u.index.add(i);
-                let at = at.wrapping_add((at >> 63) & d.wrap);
-                if at as u64 >= d.n as u64 {
-                    continue;
-                }
-                let mut to = dst.wrapping_offset(at as isize);
-                if !whole {
-                    let inside = ((offset + at).wrapping_sub(from) as u64) < width;
-                    to = std::hint::select_unpredictable(inside, to, elsewhere.add(i % 16));
-                }
+                let to = std::hint::select_unpredictable(inside, dst.wrapping_offset(at as isize), elsewhere.add(i % 16));
                 *to = f(*to, *value.add(i * u.value_step));
             }
         }
