@@ -158,7 +158,8 @@ fn kinked(t: &Trace) -> bool {
         Op::Unary(u) => matches!(u, Unary::Abs | Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round | Unary::Trunc),
         Op::Binary(b) => matches!(b, Binary::Max | Binary::Min | Binary::Rem | Binary::Pow),
         Op::Reduce(k, _) | Op::Cumulative { kind: k, .. } => !matches!(k, Reduce::Sum),
-        Op::Scatter(m, _) => matches!(m, ScatterMode::Max | ScatterMode::Min),
+        // (The derivative of a product is written in cases, by which of its factors are zero.)
+        Op::Scatter(m, _) => matches!(m, ScatterMode::Max | ScatterMode::Min | ScatterMode::Prod),
         Op::ArgSort(_) | Op::Compare(_) => true,
         // To an integer, or a cast that has become one to its own dtype, which stops derivatives.
         Op::Cast => t.dtype(i.args[0]) == DType::F64,

@@ -15,7 +15,7 @@ mod scan;
 pub(super) use region::fits;
 
 use super::{add_opt, or_undo, same_type, set_site};
-use crate::base::Result;
+use crate::base::{DType, Result};
 use crate::trace::{Compare, Inst, Op, Reduce, ScatterMode, Trace, ValueId};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -189,8 +189,7 @@ fn scatter(t: &mut Trace, mode: ScatterMode, batch: u8, x: &[ValueId], y: ValueI
                 let (zero_b, zero_u) = (t.compare(Compare::Eq, base, zeros), t.compare(Compare::Eq, updates, none));
                 let (b, u) = (t.select(zero_b, ones, base), t.select(zero_u, own_ones, updates));
                 let product = t.apply(prod, &[b, index, u]);
-                let dtype = t.dtype(y);
-                let (count_b, own) = (t.cast(zero_b, dtype), t.cast(zero_u, dtype));
+                let (count_b, own) = (t.cast(zero_b, DType::I32), t.cast(zero_u, DType::I32));
                 let count = t.apply(add.clone(), &[count_b, index, own]);
                 let (product, count) = (t.gather(product, index, batch as usize), t.gather(count, index, batch as usize));
                 let others = t.div(product, u);
