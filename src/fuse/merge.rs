@@ -6,7 +6,7 @@ use crate::trace::{Op, ValueId};
 use std::collections::HashMap;
 
 impl Grouper<'_> {
-    /// Merges elementwise groups, and row kernels over the same rows, into the row kernels whose results they need: each row is still
+    /// Merges elementwise groups, and row kernels over the same rows, into the kernels whose results they need: each row, or element, is still
     /// at hand there.
     pub(super) fn merge_readers(&mut self) {
         let reads = self.reads();
@@ -24,19 +24,18 @@ impl Grouper<'_> {
         }
     }
 
-    /// Whether group `b`, elementwise or of the same rows, reads rows that row group `a` reads or writes too, and of `a`'s results nothing
-    /// but the same row's.
+    /// Whether group `b`, elementwise or of the same rows, reads elements that group `a` reads or writes too, and of `a`'s results nothing
+    /// but the same row's, or where `a` has no rows the same element's.
     fn reader_joins(&self, a: GroupId, b: GroupId, reads: &[Vec<ValueId>]) -> bool {
         let (x, y) = (&self.g.groups[a as usize], &self.g.groups[b as usize]);
         let runs = x.runs();
         let plain = !x.dead && !y.dead && matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop));
         if !plain
             || !x.has_room(y.members.len(), y.reductions)
-            || !x.has_row()
-            || (y.has_row() && y.runs() != runs)
-            || !runs.last().is_some_and(|r| r.1)
-            || row_len(&runs) > MAX_ROW
+            || ((y.has_row() || !x.has_row()) && y.runs() != runs)
+            || (x.has_row() && (!runs.last().is_some_and(|r| r.1) || row_len(&runs) > MAX_ROW))
             || y.numel() != x.numel()
+            || (!x.has_row() && x.numel() == 1)
             || x.succ.iter().any(|&s| s != b && self.path(s, b))
         {
             return false;
