@@ -33,14 +33,51 @@ impl Device {
         Device(DeviceId(0))
     }
 
-    /// The fastest device present.
-    pub fn best() -> Device {
-        Device::cpu()
+    /// The graphics processor: the adapter whose name contains what the variable `LAZULI_ADAPTER` says, else the best piece of hardware.
+    /// Software adapters (lavapipe, SwiftShader) are used only if named. It is opened once; later calls give the same device.
+    ///
+    /// # Errors
+    /// `Device` if there is none, it cannot be opened, or the crate was built without its feature `wgpu`.
+    pub fn wgpu() -> Result<Device> {
+        #[cfg(feature = "wgpu")]
+        {
+            static FIRST: std::sync::Mutex<Option<Device>> = std::sync::Mutex::new(None);
+            let mut first = FIRST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(d) = *first {
+                return Ok(d);
+            }
+            let d = Device(backend::register(backend::wgpu::open)?);
+            *first = Some(d);
+            Ok(d)
+        }
+        #[cfg(not(feature = "wgpu"))]
+        Err(crate::base::error::err!(Device, "this program was built without lazuli's feature `wgpu`"))
     }
 
-    /// Every device present.
+    /// The device of that name: `cpu`, `wgpu`, or `best`.
+    ///
+    /// # Errors
+    /// `Argument` for another name, else as [`wgpu`](Device::wgpu).
+    pub fn named(name: &str) -> Result<Device> {
+        match name {
+            "cpu" => Ok(Device::cpu()),
+            "wgpu" => Device::wgpu(),
+            "best" => Ok(Device::best()),
+            other => Err(crate::base::error::err!(Argument, "no device is called {other}: cpu, wgpu or best")),
+        }
+    }
+
+    /// The fastest device present: a graphics processor if there is one, else the CPU. A software adapter counts only if
+    /// `LAZULI_ADAPTER` names it.
+    pub fn best() -> Device {
+        Device::wgpu().unwrap_or_else(|_| Device::cpu())
+    }
+
+    /// Every device present: the CPU, the graphics processor if there is one, and what was opened besides.
     pub fn all() -> Vec<Device> {
-        vec![Device::cpu()]
+        // Its absence is no error here.
+        let _ = Device::wgpu();
+        backend::opened().into_iter().map(Device).collect()
     }
 
     /// Where new tensors go: the innermost [`scope`](Device::scope) of this thread, else the process's default.
