@@ -102,6 +102,11 @@ impl Device {
         Scoped(SCOPE.replace(Some(self.0)))
     }
 
+    /// The name under which the layers below know it.
+    pub fn id(&self) -> DeviceId {
+        self.0
+    }
+
     /// `cpu`, `wgpu`, `cuda` or `npu`.
     pub fn kind(&self) -> &'static str {
         self.backend().kind()

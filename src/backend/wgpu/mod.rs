@@ -56,6 +56,18 @@ fn describe(i: &wgpu::AdapterInfo, l: &wgpu::Limits, f: wgpu::Features) -> Strin
     s
 }
 
+/// Checks a module as a device of the least capabilities would, before any driver sees it.
+///
+/// # Errors
+/// `Internal`, with the place and the reason.
+pub fn validate(text: &str) -> Result<()> {
+    use ::wgpu::naga;
+    let refused = |e: String| err!(Internal, "wgpu: a module is not valid: {e}");
+    let module = naga::front::wgsl::parse_str(text).map_err(|e| refused(e.emit_to_string(text)))?;
+    let mut v = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    v.validate(&module).map(|_| ()).map_err(|e| refused(e.emit_to_string(text)))
+}
+
 /// Opens the adapter that `LAZULI_ADAPTER` names, or the best hardware there is.
 ///
 /// # Errors

@@ -1,14 +1,8 @@
 //! Modules that need no adapter: text and validation. What runs is tested through the public interface.
 
 use super::emit::{ArgUse, Target, emit};
+use super::validate;
 use crate::loops::Kernel;
-
-pub(crate) fn validated(text: &str) -> Result<(), String> {
-    use wgpu::naga;
-    let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
-    let mut v = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
-    v.validate(&module).map(|_| ()).map_err(|e| e.emit_to_string(text))
-}
 
 fn uses(k: &Kernel, offset: bool) -> Vec<ArgUse> {
     (0..k.args.len()).map(|n| ArgUse { binding: n as u32, offset }).collect()
@@ -23,7 +17,7 @@ fn every_sample_is_a_valid_module() {
                 for offset in [false, true] {
                     let t = Target { software, workgroup: if software { 64 } else { 256 }, data_points, ..Target::floor() };
                     let m = emit(&k, &t, &uses(&k, offset), false).unwrap_or_else(|e| panic!("{e}\n{text}"));
-                    if let Err(e) = validated(&m.text) {
+                    if let Err(e) = validate(&m.text) {
                         panic!("{e}\n{}\n{text}", m.text);
                     }
                 }

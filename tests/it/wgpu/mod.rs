@@ -1,0 +1,3 @@
+//! The wgpu backend beyond what every device is tested for: the modules it emits, and what only a graphics device can get wrong.
+
+mod golden;
