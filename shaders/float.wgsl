@@ -470,6 +470,9 @@ fn f_pow(x: f32, y: f32) -> f32 {
     if (x < 0.0 && !whole) {
         return f_nan();
     }
+    if (a == 1.0) {
+        return bitcast<f32>(0x3f800000u ^ sign);
+    }
     let m = log_reduce(a);
     let num = m.x - 1.0;
     let den = opaque_f(m.x + 1.0);
@@ -488,7 +491,7 @@ fn f_pow(x: f32, y: f32) -> f32 {
     let log_low = low - opaque_f(log_high - s);
     let e = opaque_f(y * log_high);
     if (abs(e) > 160.0 || ay > 1e30) {
-        let over = (e > 0.0);
+        let over = (a > 1.0) == (y > 0.0);
         return bitcast<f32>(select(0u, 0x7f800000u, over) ^ sign ^ p[0].x);
     }
     let n = round(e);

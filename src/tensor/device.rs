@@ -9,7 +9,23 @@ use std::sync::atomic::{AtomicU16, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Device(pub(crate) DeviceId);
 
-static DEFAULT: AtomicU16 = AtomicU16::new(0);
+/// The process-wide default; not yet chosen at first.
+static DEFAULT: AtomicU16 = AtomicU16::new(u16::MAX);
+
+/// What `LAZULI_DEVICE` names, the CPU if it names nothing.
+///
+/// # Panics
+/// If it names a device that is not there.
+#[cold]
+fn chosen() -> DeviceId {
+    let id = match std::env::var("LAZULI_DEVICE") {
+        Ok(name) if !name.is_empty() => Device::named(&name).unwrap_or_else(|e| panic!("LAZULI_DEVICE={name}: {e}")).0,
+        _ => DeviceId(0),
+    };
+    // Somebody may have set one meanwhile.
+    let _ = DEFAULT.compare_exchange(u16::MAX, id.0, Ordering::Relaxed, Ordering::Relaxed);
+    DeviceId(DEFAULT.load(Ordering::Relaxed))
+}
 thread_local! {
     static SCOPE: Cell<Option<DeviceId>> = const { Cell::new(None) };
 }
@@ -80,9 +96,34 @@ impl Device {
         backend::opened().into_iter().map(Device).collect()
     }
 
-    /// Where new tensors go: the innermost [`scope`](Device::scope) of this thread, else the process's default.
+    /// Where new tensors go: the innermost [`scope`](Device::scope) of this thread, else the process's default, which is the CPU unless
+    /// [`set_default`](Device::set_default) or the variable `LAZULI_DEVICE` says something else.
+    ///
+    /// # Panics
+    /// If `LAZULI_DEVICE` names a device that is not there.
     pub fn current() -> Device {
-        Device(SCOPE.get().unwrap_or_else(|| DeviceId(DEFAULT.load(Ordering::Relaxed))))
+        Device(SCOPE.get().unwrap_or_else(|| match DEFAULT.load(Ordering::Relaxed) {
+            u16::MAX => chosen(),
+            id => DeviceId(id),
+        }))
+    }
+
+    /// The device that `--device NAME` in the program's arguments names, else [`current`](Device::current): for small programs.
+    ///
+    /// # Errors
+    /// As [`named`](Device::named).
+    pub fn from_args() -> Result<Device> {
+        let mut args = std::env::args().skip(1);
+        while let Some(a) = args.next() {
+            if a == "--device" {
+                let name = args.next();
+                return Device::named(name.as_deref().unwrap_or("(nothing)"));
+            }
+            if let Some(name) = a.strip_prefix("--device=") {
+                return Device::named(name);
+            }
+        }
+        Ok(Device::current())
     }
 
     /// Makes this device the process-wide default.

@@ -50,7 +50,7 @@ struct Sub {
 
 /// Kernels that copy or clear so many bytes.
 #[derive(Default)]
-struct Copies {
+pub(super) struct Copies {
     by_size: HashMap<(usize, bool), Kernel>,
 }
 
@@ -61,7 +61,7 @@ fn elements(bytes: usize) -> (DType, usize) {
 
 impl Copies {
     /// Makes sure of the kernel for `bytes`.
-    fn prepare(&mut self, gpu: &'static Gpu, bytes: usize, clear: bool) -> Result<()> {
+    pub(super) fn prepare(&mut self, gpu: &'static Gpu, bytes: usize, clear: bool) -> Result<()> {
         if bytes == 0 || self.by_size.contains_key(&(bytes, clear)) {
             return Ok(());
         }
@@ -95,7 +95,7 @@ impl Copies {
         Ok(())
     }
 
-    fn copy(&self, rec: &mut Recorder, from: &View, to: &View, bytes: usize) -> Result<()> {
+    pub(super) fn copy(&self, rec: &mut Recorder, from: &View, to: &View, bytes: usize) -> Result<()> {
         let same = from.id == to.id && from.offset + from.shift == to.offset + to.shift;
         match self.by_size.get(&(bytes, false)) {
             Some(k) if !same => k.record(rec, &[to.clone(), from.clone()], None, &[]),

@@ -1,6 +1,6 @@
 //! Prepared plans: modules bound to slots, and a run through them: one submission, unless data decides what comes next.
 
-use super::control;
+use super::control::{self, Copies};
 use super::emit::{ArgUse, Word, emit};
 use super::gpu::{Gpu, PARAMS, Pipeline};
 use super::memory::{ALIGN, View, WgpuStorage};
@@ -13,6 +13,9 @@ use smallvec::SmallVec;
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// Stands for the slots that share the last binding.
+const SPILLED: u32 = u32::MAX;
 
 /// A kernel ready to run.
 pub(super) struct Code {
@@ -28,6 +31,25 @@ pub(super) struct Code {
     values: SmallVec<[u32; 4]>,
     /// Workspace in the arena.
     workspace: Option<(u64, u64)>,
+    spill: Option<Box<Spill>>,
+}
+
+/// Arguments beyond what a kernel can bind: parts of one buffer, which they are copied to and, if written, from.
+struct Spill {
+    /// Of the arena.
+    at: u64,
+    len: u64,
+    parts: Vec<Part>,
+    copies: Copies,
+}
+
+struct Part {
+    slot: u32,
+    /// Within the spill.
+    at: u64,
+    bytes: usize,
+    read: bool,
+    written: bool,
 }
 
 enum Step {
@@ -56,7 +78,13 @@ pub(super) type Table = Vec<View>;
 
 impl Code {
     /// Emits and compiles one instance. `slots`: of the schedule; `inside`: it is a program of a loop or branch.
-    pub(super) fn new(gpu: &'static Gpu, i: &Instance, slots: &[Slot], inside: Option<&Inside<'_>>, arena: &mut usize) -> Result<Option<Code>> {
+    pub(super) fn new(
+        gpu: &'static Gpu,
+        i: &Instance,
+        slots: &[Slot],
+        inside: Option<&Inside<'_>>,
+        arena: &mut usize,
+    ) -> Result<Option<Code>> {
         let k: &Kernel = &i.kernel;
         if k.outer_len() == 0 {
             return Ok(None);
@@ -65,6 +93,16 @@ impl Code {
         if i.slots.len() != k.args.len() || i.params.len() != k.params.len() {
             bail!(Internal, "a kernel is bound to the wrong number of buffers or parameters");
         }
+        // The largest are bound as they are; one binding is left for all the rest.
+        let most = gpu.limits.max_storage_buffers_per_shader_stage as usize;
+        let mut distinct: Vec<u32> = i.slots.iter().map(|s| s.0).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let mut spilled: Vec<u32> = Vec::new();
+        if distinct.len() > most {
+            distinct.sort_by_key(|&s| (std::cmp::Reverse(slots.get(s as usize).map_or(0, Slot::bytes)), s));
+            spilled = distinct.split_off(most - 1);
+        }
         let mut bound: SmallVec<[u32; 8]> = SmallVec::new();
         let mut uses = Vec::new();
         for (a, s) in k.args.iter().zip(&i.slots) {
@@ -72,15 +110,16 @@ impl Code {
             if a.numel * a.dtype.size() > place.bytes() {
                 bail!(Internal, "wgpu: a kernel needs {} elements of {}, its buffer has {} bytes", a.numel, a.dtype, place.bytes());
             }
-            let binding = bound.iter().position(|&b| b == s.0).unwrap_or_else(|| {
-                bound.push(s.0);
+            let raw = spilled.contains(&s.0);
+            let binding = bound.iter().position(|&b| b == s.0 || (raw && b == SPILLED)).unwrap_or_else(|| {
+                bound.push(if raw { SPILLED } else { s.0 });
                 bound.len() - 1
             });
-            uses.push(ArgUse { binding: binding as u32, offset: inside.is_some_and(|x| (x.shifted)(place.place)) });
+            uses.push(ArgUse { binding: binding as u32, offset: raw || inside.is_some_and(|x| (x.shifted)(place.place)), raw });
         }
         // Parts of the arena are parts of one buffer, which is bound in one way only.
         let in_arena = |a: usize| matches!(slots[i.slots[a].0 as usize].place, Place::Arena(_));
-        let written = (0..k.args.len()).any(|a| in_arena(a) && k.args[a].access != crate::loops::Access::Read);
+        let written = !spilled.is_empty() || (0..k.args.len()).any(|a| in_arena(a) && k.args[a].access != crate::loops::Access::Read);
         let m = emit(k, &gpu.target, &uses, written || inside.is_some())?;
         let pipeline = gpu.pipeline(&m.text, &m.bindings, m.workspace > 0)?;
         if m.block.len() * 4 > 64 << 10 {
@@ -91,6 +130,26 @@ impl Code {
             *arena = at + m.workspace.next_multiple_of(ALIGN);
             (at as u64, m.workspace.next_multiple_of(16) as u64)
         });
+        let spill = if spilled.is_empty() {
+            None
+        } else {
+            let at = arena.next_multiple_of(ALIGN);
+            let (mut end, mut parts, mut copies) = (at, Vec::new(), Copies::default());
+            for s in spilled {
+                let bytes = slots[s as usize].bytes();
+                let of = |written: bool| {
+                    i.slots.iter().zip(&k.args).any(|(x, a)| {
+                        use crate::loops::Access;
+                        x.0 == s && if written { a.access != Access::Read } else { a.access != Access::Write }
+                    })
+                };
+                copies.prepare(gpu, bytes, false)?;
+                parts.push(Part { slot: s, at: (end - at) as u64, bytes, read: of(false), written: of(true) });
+                end += bytes.next_multiple_of(ALIGN);
+            }
+            *arena = end;
+            Some(Box::new(Spill { at: at as u64, len: (end - at) as u64, parts, copies }))
+        };
         let args = i.slots.iter().zip(&k.args).map(|(s, a)| (s.0, a.dtype.size() as u32)).collect();
         Ok(Some(Code {
             pipeline,
@@ -101,6 +160,7 @@ impl Code {
             params: k.params.clone(),
             values: i.params.iter().copied().collect(),
             workspace,
+            spill,
         }))
     }
 
@@ -108,6 +168,16 @@ impl Code {
     pub(super) fn record(&self, rec: &mut Recorder, table: &[View], arena: Option<&View>, params: &[Scalar]) -> Result<()> {
         if self.groups == 0 {
             return Ok(());
+        }
+        let place = |at: u64, len: u64| -> Result<View> {
+            let arena = arena.ok_or_else(|| err!(Internal, "a kernel's workspace lies in no arena"))?;
+            Ok(View { offset: arena.offset + at, len, ..arena.clone() })
+        };
+        let spilled = self.spill.as_ref().map(|s| place(s.at, s.len)).transpose()?;
+        if let (Some(s), Some(to)) = (&self.spill, &spilled) {
+            for p in s.parts.iter().filter(|p| p.read) {
+                s.copies.copy(rec, &table[p.slot as usize], &to.moved(p.at as usize), p.bytes)?;
+            }
         }
         let block = self.block.len() * 4;
         let offset = rec.reserve(block)?;
@@ -121,15 +191,19 @@ impl Code {
                 }
                 Word::Offset(a) => {
                     let (slot, size) = self.args[a as usize];
-                    (table[slot as usize].shift / size as u64) as u32
+                    let part = self.spill.iter().flat_map(|s| &s.parts).find(|p| p.slot == slot);
+                    (part.map_or(table[slot as usize].shift, |p| p.at) / size as u64) as u32
                 }
             };
             rec.blob[offset + n * 4..][..4].copy_from_slice(&word.to_ne_bytes());
         }
-        let mut views: SmallVec<[View; 8]> = self.slots.iter().map(|&s| table[s as usize].clone()).collect();
+        let view = |&s: &u32| match &spilled {
+            Some(v) if s == SPILLED => v.clone(),
+            _ => table[s as usize].clone(),
+        };
+        let mut views: SmallVec<[View; 8]> = self.slots.iter().map(view).collect();
         if let Some((at, len)) = self.workspace {
-            let arena = arena.ok_or_else(|| err!(Internal, "a kernel's workspace lies in no arena"))?;
-            views.push(View { offset: arena.offset + at, len, ..arena.clone() });
+            views.push(place(at, len)?);
         }
         let group = rec.gpu.bind(&self.pipeline.layout, block, &views);
         // Two dimensions beyond what one holds.
@@ -140,6 +214,11 @@ impl Code {
             bail!(Argument, "wgpu: a kernel of {} workgroups: split the tensor", self.groups);
         }
         rec.dispatches.push((self.pipeline.clone(), group, offset as u32, x as u32, y as u32));
+        if let (Some(s), Some(from)) = (&self.spill, &spilled) {
+            for p in s.parts.iter().filter(|p| p.written) {
+                s.copies.copy(rec, &from.moved(p.at as usize), &table[p.slot as usize], p.bytes)?;
+            }
+        }
         Ok(())
     }
 }

@@ -223,9 +223,7 @@ impl Gpu {
             count: None,
         };
         let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, true)];
-        entries.extend(
-            writable.iter().enumerate().map(|(n, w)| entry(n + 1, wgpu::BufferBindingType::Storage { read_only: !w }, false)),
-        );
+        entries.extend(writable.iter().enumerate().map(|(n, w)| entry(n + 1, wgpu::BufferBindingType::Storage { read_only: !w }, false)));
         let l = self.guarded(|| {
             let bindings = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
             let pipeline = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -360,8 +358,15 @@ impl Gpu {
             staging.map_async(wgpu::MapMode::Read, 0..words as u64, move |r| _ = sent.send(r));
             staging
         })?;
-        self.wait()?;
-        let mapped = received.try_recv().map_err(|_| err!(Device, "wgpu: {} did not answer", self.info.name))?;
+        let mapped = loop {
+            self.wait()?;
+            // Another thread's wait may have taken the answer and be about to pass it on.
+            match received.recv_timeout(std::time::Duration::from_millis(200)) {
+                Ok(m) => break m,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+                Err(_) => bail!(Device, "wgpu: {} did not answer", self.info.name),
+            }
+        };
         mapped.map_err(|e| err!(Device, "wgpu: memory cannot be read: {e}"))?;
         {
             let range = staging.get_mapped_range(0..words as u64).map_err(|e| err!(Device, "wgpu: memory cannot be read: {e}"))?;

@@ -5,7 +5,7 @@ use super::validate;
 use crate::loops::Kernel;
 
 fn uses(k: &Kernel, offset: bool) -> Vec<ArgUse> {
-    (0..k.args.len()).map(|n| ArgUse { binding: n as u32, offset }).collect()
+    (0..k.args.len()).map(|n| ArgUse { binding: n as u32, offset, raw: offset }).collect()
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What happens at one point: expressions, indices, loads and stores.
 
 use super::ops::{binary, cast, compare, type_of, unary};
-use super::{Emitter, Word};
+use super::{Binding, Emitter, Word};
 use crate::base::error::bail;
 use crate::base::{DType, Result, Scalar};
 use crate::loops::legalize::{StoreForm, per_word};
 use crate::loops::order::Node;
 use crate::loops::{Bound, ExprId, ExprKind, Index, IndexId, Store};
+use crate::trace::Binary;
 
 impl Emitter<'_> {
     /// Computes what `roots` need, except what is there already; only what does not depend on the row, if `outer`.
@@ -100,7 +101,8 @@ impl Emitter<'_> {
         match d {
             DType::F32 | DType::F16 | DType::BF16 => {
                 let x = s.as_f64() as f32;
-                if x.is_normal() || (x == 0.0 && x.is_sign_positive()) {
+                // Zero too: compilers take x * 0 for 0 and x + 0 for x.
+                if x.is_normal() {
                     return format!("{x:?}f");
                 }
                 let w = self.word(Word::Fixed(x.to_bits()));
@@ -155,17 +157,18 @@ impl Emitter<'_> {
     /// An element of an argument.
     pub(super) fn load(&mut self, arg: usize, index: &str) -> String {
         let d = self.k.args[arg].dtype;
-        let atomic = self.bindings[self.uses[arg].binding as usize].atomic;
+        let Binding { atomic, raw, .. } = self.bindings[self.uses[arg].binding as usize];
         if per_word(d) == 1 {
             let (b, at) = self.place(arg, index);
-            if !atomic {
+            if !atomic && !raw {
                 return format!("{b}[{at}]");
             }
-            let raw = format!("atomicLoad(&{b}[{at}])");
+            let word = |at: &str| if atomic { format!("atomicLoad(&{b}[{at}])") } else { format!("{b}[{at}]") };
             return match d {
-                DType::F32 => format!("bitcast<f32>({raw})"),
-                DType::I32 => format!("bitcast<i32>({raw})"),
-                _ => raw,
+                DType::F32 => format!("bitcast<f32>({})", word(&at)),
+                DType::I32 => format!("bitcast<i32>({})", word(&at)),
+                DType::I64 => format!("vec2<u32>({}, {})", word(&format!("2 * {at}")), word(&format!("2 * {at} + 1"))),
+                _ => word(&at),
             };
         }
         let (word, shift) = self.packed(arg, index);
@@ -218,6 +221,8 @@ impl Emitter<'_> {
             }
             ExprKind::InBounds(mask) => self.bounds(mask),
             ExprKind::Unary(op, a) => unary(*op, x.dtype, &self.e(*a)),
+            // Compilers take x - x for 0, also where x is infinite.
+            ExprKind::Binary(Binary::Sub, a, b) if a == b && x.dtype.is_float() => format!("{0} - opaque_f({0})", self.e(*a)),
             ExprKind::Binary(op, a, b) => binary(*op, x.dtype, &self.e(*a), &self.e(*b)),
             ExprKind::Compare(op, a, b) => compare(*op, of(*a), &self.e(*a), &self.e(*b)),
             ExprKind::Select(m, a, b) => format!("select({}, {}, {})", self.e(*b), self.e(*a), self.e(*m)),
@@ -245,7 +250,19 @@ impl Emitter<'_> {
         let d = self.k.args[arg].dtype;
         if form == StoreForm::Plain {
             let (b, at) = self.place(arg, index);
-            self.line(format!("{b}[{at}] = {value};"));
+            let Binding { atomic, raw, .. } = self.bindings[self.uses[arg].binding as usize];
+            if !atomic && !raw {
+                self.line(format!("{b}[{at}] = {value};"));
+                return;
+            }
+            let words = match d {
+                DType::I64 => vec![(format!("2 * {at}"), format!("{value}.x")), (format!("2 * {at} + 1"), format!("{value}.y"))],
+                DType::U32 => vec![(at, value.to_string())],
+                _ => vec![(at, format!("bitcast<u32>({value})"))],
+            };
+            for (at, word) in words {
+                self.line(if atomic { format!("atomicStore(&{b}[{at}], {word});") } else { format!("{b}[{at}] = {word};") });
+            }
             return;
         }
         let (word, shift) = self.packed(arg, index);

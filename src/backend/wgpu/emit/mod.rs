@@ -59,6 +59,15 @@ pub struct ArgUse {
     pub binding: u32,
     /// Its first element is not the binding's: a word of the block says which.
     pub offset: bool,
+    /// The binding is words, shared with arguments of other types.
+    pub raw: bool,
+}
+
+impl ArgUse {
+    /// A binding of its own.
+    pub fn alone(binding: u32) -> ArgUse {
+        ArgUse { binding, offset: false, raw: false }
+    }
 }
 
 /// A word of a kernel's block of numbers.
@@ -81,6 +90,8 @@ pub struct Binding {
     pub writable: bool,
     /// Written by atomic operations.
     pub atomic: bool,
+    /// Words, whatever the type of the arguments.
+    pub raw: bool,
 }
 
 /// An emitted kernel.
@@ -161,10 +172,10 @@ impl<'a> Emitter<'a> {
         for (u, a) in uses.iter().zip(&k.args) {
             let n = u.binding as usize;
             if n == bindings.len() {
-                bindings.push(Binding { dtype: a.dtype, writable: all_writable, atomic: false });
+                bindings.push(Binding { dtype: a.dtype, writable: all_writable, atomic: false, raw: u.raw });
             }
             let Some(b) = bindings.get_mut(n) else { bail!(Internal, "binding {n} comes before those below it") };
-            if b.dtype != a.dtype {
+            if b.dtype != a.dtype && !u.raw {
                 bail!(Internal, "one buffer is bound as {} and {}", b.dtype, a.dtype);
             }
             b.writable |= a.access != Access::Read;
@@ -172,6 +183,7 @@ impl<'a> Emitter<'a> {
         for (pass, forms) in k.passes.iter().zip(&forms) {
             for (s, form) in pass.stores.iter().zip(forms) {
                 let arg = &k.args[s.arg.index()];
+                // Scattered halves and bytes are put by atomic operations too: their neighbours may be another invocation's.
                 bindings[uses[s.arg.index()].binding as usize].atomic |=
                     *form == StoreForm::Shared || (scatters && legalize::per_word(arg.dtype) > 1);
             }
@@ -209,6 +221,7 @@ impl<'a> Emitter<'a> {
             let access = if b.writable { "read_write" } else { "read" };
             let element = match (b.dtype, b.atomic) {
                 (_, true) => "atomic<u32>",
+                _ if b.raw => "u32",
                 (DType::F32, _) => "f32",
                 (DType::I32, _) => "i32",
                 (DType::I64, _) => "vec2<u32>",

@@ -136,11 +136,8 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
         e.line(format!("let at = group * {rows}u + lid;"));
         e.line(format!("if (at >= {outer}) {{ return; }}"));
     } else {
-        let (lane, sub) = if across {
-            (format!("lid / {rows}u"), format!("lid % {rows}u"))
-        } else {
-            (format!("lid % {t}u"), format!("lid / {t}u"))
-        };
+        let (lane, sub) =
+            if across { (format!("lid / {rows}u"), format!("lid % {rows}u")) } else { (format!("lid % {t}u"), format!("lid / {t}u")) };
         e.line(format!("let lane = {lane};"));
         e.line(format!("let sub = {sub};"));
         // Rows beyond the last are computed like it, and not stored: barriers are for all.
