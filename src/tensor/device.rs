@@ -62,12 +62,21 @@ impl Device {
             if let Some(d) = *first {
                 return Ok(d);
             }
-            let d = Device(backend::register(backend::wgpu::open)?);
+            let d = Device::open_wgpu(&backend::wgpu::Bounds::default())?;
             *first = Some(d);
             Ok(d)
         }
         #[cfg(not(feature = "wgpu"))]
         Err(crate::base::error::err!(Device, "this program was built without lazuli's feature `wgpu`"))
+    }
+
+    /// Another device on the adapter of [`wgpu`](Device::wgpu), with memory and a queue of its own, within `bounds`.
+    ///
+    /// # Errors
+    /// As [`wgpu`](Device::wgpu).
+    #[cfg(feature = "wgpu")]
+    pub fn open_wgpu(bounds: &backend::wgpu::Bounds) -> Result<Device> {
+        backend::register(|id| backend::wgpu::open(id, bounds)).map(Device)
     }
 
     /// The device of that name: `cpu`, `wgpu`, or `best`.

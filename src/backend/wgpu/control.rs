@@ -164,12 +164,13 @@ impl Sub {
 }
 
 impl Code {
-    pub(super) fn new(gpu: &'static Gpu, c: &Control, slots: &[Slot]) -> Result<Code> {
+    /// `nested`: inside of another loop or branch, so that any of its values may begin anywhere in what is bound.
+    pub(super) fn new(gpu: &'static Gpu, c: &Control, slots: &[Slot], nested: bool) -> Result<Code> {
         let sizes: Vec<usize> = c.results.iter().map(|r| r.map_or(0, |s| slots[s.0 as usize].bytes())).collect();
         let mut copies = Copies::default();
         let kind = match &c.kind {
             ControlKind::Cond(b) => {
-                let no = |_: Place| false;
+                let no = |place: Place| nested && !matches!(place, Place::Arena(_));
                 for &n in &sizes {
                     copies.prepare(gpu, n, false)?;
                 }
@@ -177,7 +178,6 @@ impl Code {
             }
             ControlKind::Loop(p) => {
                 let own = p.consts + p.carry.len();
-                let number = own + p.stacks.len();
                 let carry = p.carry.len();
                 // Rows of stacks, and the number behind them; of the results, rows.
                 let rows: Vec<u32> = p
@@ -192,11 +192,21 @@ impl Code {
                     })
                     .collect();
                 let body = Sub::new(gpu, &p.body, &|place| match place {
-                    Place::Input(i) => i as usize >= own,
-                    Place::Output(n) => rows.contains(&n),
+                    Place::Input(i) => nested || i as usize >= own,
+                    Place::Output(n) => nested || rows.contains(&n),
                     Place::Arena(_) => false,
                 })?;
-                let first = p.first.as_ref().map(|f| Sub::new(gpu, f, &|place| place == Place::Input(own as u32))).transpose()?;
+                let first = p
+                    .first
+                    .as_ref()
+                    .map(|f| {
+                        let shifted = |place: Place| match place {
+                            Place::Input(i) => nested || i as usize == own,
+                            _ => false,
+                        };
+                        Sub::new(gpu, f, &shifted)
+                    })
+                    .transpose()?;
                 for &n in p.carry.iter().chain(&p.rows).chain([&1, &8]) {
                     copies.prepare(gpu, n, false)?;
                 }
@@ -205,7 +215,6 @@ impl Code {
                         copies.prepare(gpu, n * p.length.unwrap_or(0), true)?;
                     }
                 }
-                let _ = number;
                 Kind::Loop(Box::new(Loop { p: p.clone(), body, first }))
             }
         };

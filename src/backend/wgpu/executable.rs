@@ -316,7 +316,7 @@ impl Prepared {
                 if c.operands.iter().chain(c.results.iter().flatten()).any(|x| x.0 as usize >= s.slots.len()) {
                     bail!(Internal, "a branch or loop is bound to a slot that does not exist");
                 }
-                steps.push(Step::Control(Box::new(control::Code::new(gpu, c, &s.slots)?)));
+                steps.push(Step::Control(Box::new(control::Code::new(gpu, c, &s.slots, inside.is_some())?)));
                 continue;
             }
             let mut codes = Vec::with_capacity(l.instances().len());

@@ -34,6 +34,18 @@ pub(super) struct Layout {
 /// Layout, size of the block of numbers, and the parts of buffers bound.
 type GroupKey = (u64, u32, Vec<(u64, u64, u64)>);
 
+/// How much of an adapter to use.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Bounds {
+    /// No more than every WebGPU device has: what an application that asks for nothing would hand over.
+    pub floor: bool,
+    /// At most so many buffers bound by a kernel.
+    pub bindings: Option<u32>,
+    /// At most so many bytes bound at once.
+    pub binding_bytes: Option<u64>,
+}
+
 /// What the device said when nobody was listening, and whether it is lost.
 #[derive(Default)]
 pub(super) struct Trouble {
@@ -116,13 +128,13 @@ pub(super) fn choose() -> Result<wgpu::Adapter> {
 }
 
 impl Gpu {
-    /// Opens an adapter. `floor` asks for no more than the limits every WebGPU device has.
+    /// Opens an adapter.
     ///
     /// # Errors
     /// `Device` if the adapter refuses.
-    pub(super) fn open(adapter: &wgpu::Adapter, id: DeviceId, floor: bool) -> Result<Gpu> {
+    pub(super) fn open(adapter: &wgpu::Adapter, id: DeviceId, bounds: &Bounds) -> Result<Gpu> {
         let info = adapter.get_info();
-        let limits = if floor { wgpu::Limits::default() } else { adapter.limits() };
+        let mut limits = if bounds.floor { wgpu::Limits::default() } else { adapter.limits() };
         let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP;
         let features = adapter.features() & wanted;
         let (device, queue) = ready(adapter.request_device(&wgpu::DeviceDescriptor {
@@ -134,6 +146,13 @@ impl Gpu {
             trace: wgpu::Trace::Off,
         }))?
         .map_err(|e| err!(Device, "wgpu: {} cannot be opened: {e}", info.name))?;
+        // Lower ones are for us to keep.
+        if let Some(n) = bounds.bindings {
+            limits.max_storage_buffers_per_shader_stage = limits.max_storage_buffers_per_shader_stage.min(n.max(2));
+        }
+        if let Some(n) = bounds.binding_bytes {
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(n);
+        }
         let software = info.device_type == wgpu::DeviceType::Cpu;
         let trouble = Arc::new(Mutex::new(Trouble::default()));
         let heard = trouble.clone();

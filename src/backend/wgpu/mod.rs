@@ -22,6 +22,7 @@ use super::{Backend, Executable, Failed, MemoryStats};
 use crate::base::error::err;
 use crate::base::{DType, DeviceId, Result, Scalar, Storage};
 use crate::loops::schedule::Schedule;
+pub use gpu::Bounds;
 use gpu::Gpu;
 use memory::WgpuStorage;
 use std::fmt::Write;
@@ -72,22 +73,34 @@ pub fn validate(text: &str) -> Result<()> {
 ///
 /// # Errors
 /// `Device` if there is none, or it cannot be opened.
-pub fn open(id: DeviceId) -> Result<&'static dyn Backend> {
-    leaked(Gpu::open(&gpu::choose()?, id, false)?)
+pub fn open(id: DeviceId, bounds: &Bounds) -> Result<&'static dyn Backend> {
+    // A device and its backend live as long as the process.
+    let g: &'static Gpu = Box::leak(Box::new(Gpu::open(&gpu::choose()?, id, bounds)?));
+    gpu::lock(&OPEN).push(g);
+    Ok(Box::leak(Box::new(g)))
 }
 
-/// As [`open`], with no more than the limits that every WebGPU device has: what an application that asks for nothing hands over.
+/// All that were opened.
+static OPEN: Mutex<Vec<&'static Gpu>> = Mutex::new(Vec::new());
+
+fn opened(id: DeviceId) -> Result<&'static Gpu> {
+    gpu::lock(&OPEN).iter().copied().find(|g| g.id == id).ok_or_else(|| err!(Device, "device {} is no wgpu device", id.0))
+}
+
+/// Fault injection, for tests: from the `n`-th fresh buffer on the device is said to be full; `None` ends that.
 ///
 /// # Errors
-/// As [`open`].
-pub fn open_at_floor(id: DeviceId) -> Result<&'static dyn Backend> {
-    leaked(Gpu::open(&gpu::choose()?, id, true)?)
+/// `Device` if it is no wgpu device.
+pub fn fail_after(device: DeviceId, n: Option<u32>) -> Result<()> {
+    opened(device).map(|g| g.memory.fail_after(n))
 }
 
-/// A device and its backend live as long as the process.
-fn leaked(g: Gpu) -> Result<&'static dyn Backend> {
-    let g: &'static Gpu = Box::leak(Box::new(g));
-    Ok(Box::leak(Box::new(g)))
+/// Takes a device for lost, as if its driver had said so: every later call on it is an error.
+///
+/// # Errors
+/// `Device` if it is no wgpu device.
+pub fn lose(device: DeviceId) -> Result<()> {
+    opened(device).map(|g| g.set_lost("given up"))
 }
 
 impl Gpu {
