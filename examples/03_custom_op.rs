@@ -9,6 +9,7 @@ fn naive(x: &Tensor) -> Tensor {
 }
 
 fn main() -> Result<()> {
+    Device::from_args()?.set_default();
     // The value, and the pull-back: from x, y = f(x) and the derivative with respect to y to the one with respect to x.
     let stable =
         custom_vjp(|x: &Tensor| x.relu() + (-x.abs()).exp().log1p(), |x: &Tensor, _y: &Tensor, dy: &Tensor| dy / ((-x).exp() + 1.0));

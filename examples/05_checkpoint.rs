@@ -20,6 +20,7 @@ fn block((ws, x): &(Vec<Tensor>, Tensor)) -> Tensor {
 }
 
 fn main() -> Result<()> {
+    Device::from_args()?.set_default();
     manual_seed(1);
     let scale = 1.0 / (WIDTH as f32).sqrt();
     let net: Vec<Vec<Tensor>> = (0..BLOCKS).map(|_| (0..LAYERS).map(|_| Tensor::randn([WIDTH, WIDTH]) * scale).collect()).collect();

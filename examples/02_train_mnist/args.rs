@@ -12,7 +12,7 @@ cargo run --release --example 02_train_mnist -- [OPTIONS]
 
   --model mlp|cnn   784-128-10 perceptron, or two 3x3 convolutions  [mlp]
   --data DIR        folder with MNIST's four files, .gz or not      [data/mnist10k]
-  --device NAME     cpu, or best                                    [best]
+  --device NAME     cpu, wgpu or best                               [best]
   --epochs N        times through the training images               [5]
   --batch N         images per step                                 [64]
   --lr X            Adam's learning rate                            [0.001]
@@ -105,12 +105,7 @@ fn number<T: FromStr>(flag: &str, text: &str) -> Result<T, String> {
 }
 
 fn device(name: &str) -> Result<Device, String> {
-    let all = Device::all();
-    if name == "best" {
-        return Ok(Device::best());
-    }
-    let present = || all.iter().map(|d| d.kind()).collect::<Vec<_>>().join(", ");
-    all.iter().find(|d| d.kind() == name).copied().ok_or_else(|| format!("no device {name} here; present: {}", present()))
+    Device::named(name).map_err(|e| e.to_string())
 }
 
 /// The digits of the repository: found from a checkout, wherever it is run from.

@@ -70,6 +70,7 @@ fn starts() -> State {
 
 fn main() -> Result<()> {
     let Some(out) = arguments() else { return Ok(()) };
+    Device::from_args()?.set_default();
     manual_seed(1);
     let starts = starts();
     // One function of one start becomes one of all of them; the masses are shared.
@@ -152,11 +153,14 @@ fn arguments() -> Option<PathBuf> {
     while let Some(a) = args.next() {
         match (a.as_str(), args.next()) {
             ("--out", Some(dir)) => out = dir.into(),
+            ("--device", Some(_)) => {}
             (other, _) => {
                 if other != "--help" {
                     eprintln!("`{other}` is not understood, or lacks its value");
                 }
-                println!("cargo run --release --example 04_transforms -- [--out DIR]   DIR: where 04_transforms.png is written [.]");
+                println!(
+                    "cargo run --release --example 04_transforms -- [--device NAME] [--out DIR]   DIR: where 04_transforms.png is written [.]"
+                );
                 return None;
             }
         }

@@ -4,11 +4,14 @@
 //! buffers and other parameters, and owns its memory through a caching allocator. It knows nothing of traces or tensors.
 
 pub mod cpu;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
+use crate::base::error::err;
 use crate::base::{DType, DeviceId, Error, Result, Scalar, Storage};
 use crate::loops::schedule::Schedule;
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A prepared plan. Dropping it frees what it holds on the device.
 pub trait Executable: Send + Sync {
@@ -113,10 +116,42 @@ pub mod counters {
     pub static LAUNCHES: AtomicU64 = AtomicU64::new(0);
 }
 
+/// Most devices of a process.
+const MOST: usize = 64;
+
+/// Devices besides the CPU, in the order in which they were opened.
+static OPENED: [OnceLock<&'static dyn Backend>; MOST] = [const { OnceLock::new() }; MOST];
+
 /// The devices of this process by id.
+///
+/// # Panics
+/// If there is none of that id.
 pub fn of(id: DeviceId) -> &'static dyn Backend {
     match id {
         DeviceId(0) => cpu::device(),
-        DeviceId(n) => panic!("device {n} does not exist"),
+        DeviceId(n) => match OPENED.get(n as usize - 1).and_then(OnceLock::get) {
+            Some(d) => *d,
+            None => panic!("device {n} does not exist"),
+        },
     }
+}
+
+/// The ids of all devices opened so far, the CPU first.
+pub fn opened() -> Vec<DeviceId> {
+    let more = (0..MOST).take_while(|&n| OPENED[n].get().is_some()).map(|n| DeviceId(n as u16 + 1));
+    std::iter::once(DeviceId(0)).chain(more).collect()
+}
+
+/// Opens another device and gives it the next id.
+///
+/// # Errors
+/// What `open` reports; `Device` if there are too many.
+pub fn register(open: impl FnOnce(DeviceId) -> Result<&'static dyn Backend>) -> Result<DeviceId> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let n = OPENED.iter().position(|d| d.get().is_none()).ok_or_else(|| err!(Device, "{MOST} devices are open already"))?;
+    let id = DeviceId(n as u16 + 1);
+    let device = open(id)?;
+    OPENED[n].get_or_init(|| device);
+    Ok(id)
 }

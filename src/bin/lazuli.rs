@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 lazuli: looks at devices, measures them, and shows what becomes of a trace
 
-    lazuli devices                       the devices present, one line each, and this machine's processor and memory
+    lazuli devices                       the devices present, every graphics adapter, and this machine's processor and memory
     lazuli bench [OPTIONS]               times the benchmark cases on a device
     lazuli op-sweep [OPTIONS]            times every op at about a million elements
     lazuli explain FILE                  kernels, bytes, flops and emitted code of a saved program, or of a trace in text form
@@ -17,7 +17,7 @@ lazuli: looks at devices, measures them, and shows what becomes of a trace
 
 Options of bench:
     --case NAME,NAME..   only these; a name ending in * is a prefix (default: all)
-    --device NAME        the device to use, by the kind that `devices` shows (default: the best one)
+    --device NAME        cpu, wgpu or best (default: best)
     --json               one JSON line a case instead of a table
     --quick              fewer repeats: at least 3 and 0.2 s a case, good to some 10 %
     --explain            what the cases run instead of how long: kernels, bytes, flops, emitted code
@@ -26,6 +26,7 @@ Options of bench:
 
 Options of op-sweep (benches/op_sweep.py puts the times beside PyTorch's):
     --ops NAME;NAME..    only these, by PyTorch's names; a name ending in * is a prefix (default: all)
+    --device NAME        cpu, wgpu or best (default: cpu, or what LAZULI_DEVICE names)
     --json               one JSON line an op instead of a table
     --quick, --explain, --list   as above
 
@@ -87,6 +88,10 @@ fn devices() {
         let limit = m.limit.map_or("none".to_string(), mib);
         println!("{}: {}", d.kind(), d.describe());
         println!("    memory: {} reserved, limit {limit}", mib(m.reserved));
+    }
+    #[cfg(feature = "wgpu")]
+    for a in lazuli::backend::wgpu::adapters() {
+        println!("adapter: {a}");
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("machine: {}, {cores} cores usable, {}, {}", processor(), std::env::consts::ARCH, vectors());
@@ -188,14 +193,7 @@ const COLD: &str = "cold_jit";
 fn bench(o: BenchOptions) -> Done {
     let device = match &o.device {
         None => Device::best(),
-        Some(name) => {
-            let all = Device::all();
-            let found = all.iter().find(|d| d.kind() == name).copied();
-            found.ok_or_else(|| {
-                let kinds: Vec<&str> = all.iter().map(|d| d.kind()).collect();
-                Failure::Usage(format!("there is no device `{name}` here; there is {}", kinds.join(", ")))
-            })?
-        }
+        Some(name) => Device::named(name).map_err(|e| Failure::Usage(e.to_string()))?,
     };
     device.set_default();
     if o.cold {
@@ -272,6 +270,10 @@ impl SweepOptions {
                 "--ops" => match args.next() {
                     Some(v) => o.ops.extend(v.split(';').filter(|n| !n.is_empty()).map(String::from)),
                     None => return Err(Failure::Usage("--ops needs a value".to_string())),
+                },
+                "--device" => match args.next() {
+                    Some(v) => Device::named(v).map_err(|e| Failure::Usage(e.to_string()))?.set_default(),
+                    None => return Err(Failure::Usage("--device needs a value".to_string())),
                 },
                 "--json" => o.json = true,
                 "--quick" => o.quick = true,

@@ -19,9 +19,10 @@
 
 mod in_place;
 pub mod interp;
+pub mod legalize;
 pub mod order;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod schedule;
 pub mod symbolic;
 pub mod text;

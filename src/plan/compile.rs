@@ -155,9 +155,7 @@ fn control(r: &Region, fusing: bool) -> Result<ControlKind> {
 /// its key takes in a cache.
 pub(crate) fn compile(mut trace: Trace, device: DeviceId, donated: &[bool], key_bytes: usize) -> Result<Plan> {
     let backend = backend::of(device);
-    if let Some(i) = trace.insts.iter().find(|i| !backend.supports(i.dtype)) {
-        bail!(DType, "the {} device has no {}: cast to another type, or use another device", backend.kind(), i.dtype);
-    }
+    check_types(&trace, backend)?;
     check_size(&trace)?;
     let mut checks = Vec::new();
     if super::debugging("bounds") {
@@ -178,6 +176,22 @@ pub(crate) fn compile(mut trace: Trace, device: DeviceId, donated: &[bool], key_
     let names =
         if super::debugging("launch") { lowered.schedule.launches.iter().map(super::explain::launch_name).collect() } else { Vec::new() };
     Ok(Plan { executable, results: lowered.results, checks, launches, names, bytes })
+}
+
+/// Types the device has not are refused before anything is compiled.
+fn check_types(t: &Trace, device: &dyn backend::Backend) -> Result<()> {
+    match t.insts.iter().find(|i| !device.supports(i.dtype)) {
+        Some(i) => {
+            let e = crate::base::error::err!(
+                DType,
+                "the {} device has no {}: cast to another type, or use another device",
+                device.kind(),
+                i.dtype
+            );
+            Err(i.site.map_or(e.clone(), |s| e.at(s)))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Values too large for any address space are refused before memory is laid out.
@@ -203,7 +217,7 @@ pub enum How {
     OverInputs,
 }
 
-/// Runs a whole trace on the CPU device without the plan cache: for tests and tools that start from a trace and not from tensors.
+/// Runs a whole trace on a device without the plan cache: for tests and tools that start from a trace and not from tensors.
 ///
 /// # Errors
 /// As evaluating tensors.
@@ -212,12 +226,14 @@ pub fn run_trace(
     inputs: &[crate::trace::interp::HostTensor],
     params: &[crate::base::Scalar],
     how: How,
+    device: DeviceId,
 ) -> Result<Vec<crate::trace::interp::HostTensor>> {
     use crate::trace::interp::HostTensor;
+    let device = backend::of(device);
+    check_types(t, device)?;
     check_size(t)?;
     let donated = if how == How::OverInputs { vec![true; t.inputs.len()] } else { Vec::new() };
     let l = lower(t, how != How::Unfused, &donated)?;
-    let device = backend::of(crate::base::DeviceId(0));
     let exe = device.prepare(&l.schedule)?;
     let leaves = inputs.iter().map(|h| device.upload(&h.to_bytes())).collect::<Result<Vec<_>>>()?;
     let outs = device.run(&*exe, &leaves, params).map_err(|f| f.error)?;

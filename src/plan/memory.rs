@@ -9,8 +9,8 @@ use crate::trace::{Op, Region, Trace, ValueId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Temporaries start at multiples of this.
-const ALIGN: usize = 64;
+/// Temporaries start at multiples of this: what every device can bind a part of a buffer at.
+const ALIGN: usize = 256;
 
 /// A schedule with its memory.
 pub struct Layout {

@@ -1,8 +1,7 @@
 //! Process totals that tests assert on and programs show.
 
 use super::cache;
-use crate::backend::{self, counters};
-use crate::base::DeviceId;
+use crate::backend::{self, MemoryStats, counters};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 static PLAN_HITS: AtomicU64 = AtomicU64::new(0);
@@ -29,17 +28,18 @@ pub struct Stats {
     pub launches: u64,
     /// Recipes computed because they had grown long.
     pub flushes: u64,
-    /// Bytes tensors and running plans hold on the CPU device.
+    /// Bytes tensors and running plans hold on all devices.
     pub bytes_live: u64,
     /// Bytes taken from the system, cached ones included.
     pub bytes_reserved: u64,
-    /// Largest `bytes_live` so far.
+    /// Sum of the devices' largest `bytes_live` so far.
     pub bytes_peak: u64,
 }
 
 /// The totals so far.
 pub fn stats() -> Stats {
-    let m = backend::of(DeviceId(0)).memory_stats();
+    let m: Vec<MemoryStats> = backend::opened().into_iter().map(|d| backend::of(d).memory_stats()).collect();
+    let sum = |f: fn(&MemoryStats) -> usize| m.iter().map(f).sum::<usize>() as u64;
     let (plans, plan_bytes) = cache::plans().size();
     Stats {
         compiles: counters::COMPILES.load(Relaxed),
@@ -50,9 +50,9 @@ pub fn stats() -> Stats {
         plan_bytes: plan_bytes as u64,
         launches: counters::LAUNCHES.load(Relaxed),
         flushes: FLUSHES.load(Relaxed),
-        bytes_live: m.live as u64,
-        bytes_reserved: m.reserved as u64,
-        bytes_peak: m.peak as u64,
+        bytes_live: sum(|m| m.live),
+        bytes_reserved: sum(|m| m.reserved),
+        bytes_peak: sum(|m| m.peak),
     }
 }
 

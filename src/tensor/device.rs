@@ -9,7 +9,23 @@ use std::sync::atomic::{AtomicU16, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Device(pub(crate) DeviceId);
 
-static DEFAULT: AtomicU16 = AtomicU16::new(0);
+/// The process-wide default; not yet chosen at first.
+static DEFAULT: AtomicU16 = AtomicU16::new(u16::MAX);
+
+/// What `LAZULI_DEVICE` names, the CPU if it names nothing.
+///
+/// # Panics
+/// If it names a device that is not there.
+#[cold]
+fn chosen() -> DeviceId {
+    let id = match std::env::var("LAZULI_DEVICE") {
+        Ok(name) if !name.is_empty() => Device::named(&name).unwrap_or_else(|e| panic!("LAZULI_DEVICE={name}: {e}")).0,
+        _ => DeviceId(0),
+    };
+    // Somebody may have set one meanwhile.
+    let _ = DEFAULT.compare_exchange(u16::MAX, id.0, Ordering::Relaxed, Ordering::Relaxed);
+    DeviceId(DEFAULT.load(Ordering::Relaxed))
+}
 thread_local! {
     static SCOPE: Cell<Option<DeviceId>> = const { Cell::new(None) };
 }
@@ -33,19 +49,90 @@ impl Device {
         Device(DeviceId(0))
     }
 
-    /// The fastest device present.
+    /// The graphics processor: the adapter whose name contains what the variable `LAZULI_ADAPTER` says, else the best piece of hardware.
+    /// Software adapters (lavapipe, SwiftShader) are used only if named. It is opened once; later calls give the same device.
+    ///
+    /// # Errors
+    /// `Device` if there is none, it cannot be opened, or the crate was built without its feature `wgpu`.
+    pub fn wgpu() -> Result<Device> {
+        #[cfg(feature = "wgpu")]
+        {
+            static FIRST: std::sync::Mutex<Option<Device>> = std::sync::Mutex::new(None);
+            let mut first = FIRST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(d) = *first {
+                return Ok(d);
+            }
+            let d = Device::open_wgpu(&backend::wgpu::Bounds::default())?;
+            *first = Some(d);
+            Ok(d)
+        }
+        #[cfg(not(feature = "wgpu"))]
+        Err(crate::base::error::err!(Device, "this program was built without lazuli's feature `wgpu`"))
+    }
+
+    /// Another device on the adapter of [`wgpu`](Device::wgpu), with memory and a queue of its own, within `bounds`.
+    ///
+    /// # Errors
+    /// As [`wgpu`](Device::wgpu).
+    #[cfg(feature = "wgpu")]
+    pub fn open_wgpu(bounds: &backend::wgpu::Bounds) -> Result<Device> {
+        backend::register(|id| backend::wgpu::open(id, bounds)).map(Device)
+    }
+
+    /// The device of that name: `cpu`, `wgpu`, or `best`.
+    ///
+    /// # Errors
+    /// `Argument` for another name, else as [`wgpu`](Device::wgpu).
+    pub fn named(name: &str) -> Result<Device> {
+        match name {
+            "cpu" => Ok(Device::cpu()),
+            "wgpu" => Device::wgpu(),
+            "best" => Ok(Device::best()),
+            other => Err(crate::base::error::err!(Argument, "no device is called {other}: cpu, wgpu or best")),
+        }
+    }
+
+    /// The fastest device present: a graphics processor if there is one, else the CPU. A software adapter counts only if
+    /// `LAZULI_ADAPTER` names it.
     pub fn best() -> Device {
-        Device::cpu()
+        Device::wgpu().unwrap_or_else(|_| Device::cpu())
     }
 
-    /// Every device present.
+    /// Every device present: the CPU, the graphics processor if there is one, and what was opened besides.
     pub fn all() -> Vec<Device> {
-        vec![Device::cpu()]
+        // Its absence is no error here.
+        let _ = Device::wgpu();
+        backend::opened().into_iter().map(Device).collect()
     }
 
-    /// Where new tensors go: the innermost [`scope`](Device::scope) of this thread, else the process's default.
+    /// Where new tensors go: the innermost [`scope`](Device::scope) of this thread, else the process's default, which is the CPU unless
+    /// [`set_default`](Device::set_default) or the variable `LAZULI_DEVICE` says something else.
+    ///
+    /// # Panics
+    /// If `LAZULI_DEVICE` names a device that is not there.
     pub fn current() -> Device {
-        Device(SCOPE.get().unwrap_or_else(|| DeviceId(DEFAULT.load(Ordering::Relaxed))))
+        Device(SCOPE.get().unwrap_or_else(|| match DEFAULT.load(Ordering::Relaxed) {
+            u16::MAX => chosen(),
+            id => DeviceId(id),
+        }))
+    }
+
+    /// The device that `--device NAME` in the program's arguments names, else [`current`](Device::current): for small programs.
+    ///
+    /// # Errors
+    /// As [`named`](Device::named).
+    pub fn from_args() -> Result<Device> {
+        let mut args = std::env::args().skip(1);
+        while let Some(a) = args.next() {
+            if a == "--device" {
+                let name = args.next();
+                return Device::named(name.as_deref().unwrap_or("(nothing)"));
+            }
+            if let Some(name) = a.strip_prefix("--device=") {
+                return Device::named(name);
+            }
+        }
+        Ok(Device::current())
     }
 
     /// Makes this device the process-wide default.
@@ -63,6 +150,11 @@ impl Device {
     /// would hide.
     pub(crate) fn enter(&self) -> Scoped {
         Scoped(SCOPE.replace(Some(self.0)))
+    }
+
+    /// The name under which the layers below know it.
+    pub fn id(&self) -> DeviceId {
+        self.0
     }
 
     /// `cpu`, `wgpu`, `cuda` or `npu`.

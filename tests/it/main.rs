@@ -8,11 +8,13 @@
 //! - [`arena`]: how much memory a plan takes;
 //! - [`behaviour`]: what a user may rely on, by name;
 //! - [`compositions`]: random stacks of transforms;
+//! - `wgpu`: the modules of that backend, and what only a graphics device can get wrong;
 //! - [`serial`]: tests on process totals, which run one at a time.
 
 mod arena;
 mod behaviour;
 mod compositions;
+mod devices;
 mod goldens;
 mod kernel_counts;
 mod op_tables;
@@ -20,3 +22,5 @@ mod oracle;
 mod random_programs;
 mod rng;
 mod serial;
+#[cfg(feature = "wgpu")]
+mod wgpu;

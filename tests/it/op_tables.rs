@@ -1,7 +1,7 @@
 //! Two tables of the documentation, made from one list of calls and compared with the files: what every op gives for every dtype
 //! (`docs/dtypes.md`), and how many kernels it is, forward and gradient (`docs/kernels.md`). `LAZULI_BLESS=1` rewrites them.
 
-mod samples;
+pub mod samples;
 
 use lazuli::prelude::*;
 use lazuli::{DType, ErrorKind, Scalar};

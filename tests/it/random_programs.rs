@@ -3,12 +3,12 @@
 //!
 //! `LAZULI_PROGRAMS=N` runs N of them, `LAZULI_SEED=S` starts at another seed.
 
-use lazuli::Shape;
 use lazuli::function::record_trace;
 use lazuli::plan::{How, run_trace};
 use lazuli::trace::generate::random_program;
 use lazuli::trace::interp::HostTensor;
 use lazuli::transform::{Lifted, vmap};
+use lazuli::{Device, Shape};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -23,13 +23,14 @@ fn size(seed: u64) -> usize {
 }
 
 /// What is wrong with a program's runs, if anything.
-fn fault(seed: u64) -> Option<String> {
+fn fault(seed: u64, device: Device) -> Option<String> {
     let p = random_program(seed, size(seed));
     for times in [&[How::Fused, How::Fused, How::OverInputs][..], &[How::Unfused; 2]] {
         let mut runs = Vec::new();
         for &how in times {
-            match catch_unwind(AssertUnwindSafe(|| run_trace(&p.trace, &p.inputs, &p.params, how))) {
+            match catch_unwind(AssertUnwindSafe(|| run_trace(&p.trace, &p.inputs, &p.params, how, device.id()))) {
                 Ok(Ok(out)) => runs.push(out),
+                Ok(Err(e)) if refused(&e, device) => return None,
                 Ok(Err(e)) => return Some(format!("{how:?}: {e}\n{}", p.trace)),
                 Err(_) => return Some(format!("{how:?}: panicked\n{}", p.trace)),
             }
@@ -45,7 +46,7 @@ fn fault(seed: u64) -> Option<String> {
     }
     // Through the recorder and the plan cache: the second time the plan is there.
     let recorded = || -> lazuli::Result<Vec<HostTensor>> {
-        let outs = record_trace(&p.trace, &p.inputs, &p.params)?;
+        let outs = device.scope(|| record_trace(&p.trace, &p.inputs, &p.params))?;
         lazuli::eval(&outs)?;
         outs.iter().map(|t| HostTensor::from_bytes(t.dtype(), t.shape().clone(), &t.to_bytes()?)).collect()
     };
@@ -67,9 +68,17 @@ fn fault(seed: u64) -> Option<String> {
 /// A program that takes longer is stuck: they are small.
 const STUCK: Duration = Duration::from_secs(100);
 
-#[test]
-fn random_programs() {
-    let (from, count) = (number("LAZULI_SEED", 1), number("LAZULI_PROGRAMS", 2000));
+crate::devices::each_device!(random_programs);
+
+/// A type that the device has not.
+fn refused(e: &lazuli::Error, device: Device) -> bool {
+    device.kind() == "wgpu" && e.kind() == lazuli::ErrorKind::DType && e.message().contains("f64")
+}
+
+fn random_programs(device: Device) {
+    // Each program is some kernels nobody has compiled yet, which on a graphics device takes a while.
+    let few = if device.kind() == "cpu" { 2000 } else { 40 };
+    let (from, count) = (number("LAZULI_SEED", 1), number("LAZULI_PROGRAMS", few));
     struct Shared {
         next: AtomicU64,
         /// What each worker is at, 0: nothing any more.
@@ -89,7 +98,7 @@ fn random_programs() {
                     return;
                 }
                 s.at[worker].store(seed, Relaxed);
-                if let Some(f) = fault(seed) {
+                if let Some(f) = fault(seed, device) {
                     s.faults.lock().expect("not poisoned").push((seed, f));
                 }
             }
@@ -138,7 +147,8 @@ fn batched_random_programs() {
         let found = vmap(&mut t, copies, &seeds, &[], &p.trace.outputs).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", p.trace));
         t.outputs = found.iter().map(|l| l.value).collect();
         for how in [How::Fused, How::Unfused] {
-            let out = run_trace(&t, &inputs, &p.params, how).unwrap_or_else(|e| panic!("seed {seed}, {how:?}: {e}\n{t}"));
+            let out = run_trace(&t, &inputs, &p.params, how, lazuli::Device::cpu().id())
+                .unwrap_or_else(|e| panic!("seed {seed}, {how:?}: {e}\n{t}"));
             for e in 0..copies {
                 let one = |(x, l): (&HostTensor, &Lifted)| {
                     if !l.batched {

@@ -26,7 +26,12 @@ fn a_step_is_recorded_once_and_computes_as_without() {
         }
         (losses, w.to_vec::<f32>().unwrap())
     };
-    assert_eq!(run(true), run(false));
+    let (a, b) = (run(true), run(false));
+    if Device::current() == Device::cpu() {
+        assert_eq!(a, b);
+    }
+    // Other devices may join a product and a sum in one program and not in the other.
+    assert!(a.0.iter().chain(&a.1).zip(b.0.iter().chain(&b.1)).all(|(a, b)| (a - b).abs() <= 1e-6 * (1.0 + b.abs())), "{a:?}, {b:?}");
     // The state is empty before the first step and has its moments after it.
     assert_eq!(step.records(), 2);
 }

@@ -4,7 +4,9 @@ use super::tolerance::Class;
 use super::{Checker, data, rng, shapes};
 use lazuli::trace::interp::HostTensor;
 use lazuli::trace::{Binary, Compare, Op, Trace, Unary};
-use lazuli::{DType, Scalar, Shape};
+use lazuli::{DType, Device, Scalar, Shape};
+
+crate::devices::each_device!(unary, binary, compare_and_select, cast, const_and_param);
 
 fn unary_class(op: Unary, d: DType) -> Class {
     use Unary::*;
@@ -26,9 +28,8 @@ fn binary_class(op: Binary, d: DType) -> Class {
     }
 }
 
-#[test]
-fn unary() {
-    let mut c = Checker::default();
+fn unary(device: Device) {
+    let mut c = Checker::on(device);
     for &op in Unary::ALL {
         for d in DType::ALL.into_iter().filter(|&d| op.accepts(d)) {
             let name = format!("{} {d}", op.name());
@@ -50,9 +51,8 @@ fn limited(x: &HostTensor, limit: f64) -> HostTensor {
     HostTensor::from_scalars(x.dtype, x.shape.clone(), x.scalars().map(f).collect::<Vec<_>>())
 }
 
-#[test]
-fn binary() {
-    let mut c = Checker::default();
+fn binary(device: Device) {
+    let mut c = Checker::on(device);
     for &op in Binary::ALL {
         for d in DType::ALL.into_iter().filter(|&d| op.accepts(d)) {
             let name = format!("{} {d}", op.name());
@@ -80,9 +80,8 @@ fn binary() {
     c.finish();
 }
 
-#[test]
-fn compare_and_select() {
-    let mut c = Checker::default();
+fn compare_and_select(device: Device) {
+    let mut c = Checker::on(device);
     for d in DType::ALL {
         let mut r = rng(d.name());
         for &op in Compare::ALL {
@@ -101,9 +100,8 @@ fn compare_and_select() {
     c.finish();
 }
 
-#[test]
-fn cast() {
-    let mut c = Checker::default();
+fn cast(device: Device) {
+    let mut c = Checker::on(device);
     for from in DType::ALL {
         for to in DType::ALL {
             let name = format!("cast {from} to {to}");
@@ -122,9 +120,8 @@ fn cast() {
     c.finish();
 }
 
-#[test]
-fn const_and_param() {
-    let mut c = Checker::default();
+fn const_and_param(device: Device) {
+    let mut c = Checker::on(device);
     for d in DType::ALL {
         for s in data::specials(d) {
             let mut t = Trace::new();

@@ -3,13 +3,14 @@
 use super::tolerance::Class;
 use super::{Checker, data, rng, shapes};
 use lazuli::trace::{Op, PadSpec, Region, RegionKind, ScatterMode, SliceSpec, Trace, Unary};
-use lazuli::{DType, Scalar, Shape};
+use lazuli::{DType, Device, Scalar, Shape};
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
-#[test]
-fn views() {
-    let mut c = Checker::default();
+crate::devices::each_device!(views, concat_and_iota, gather, scatter, random_bits, regions);
+
+fn views(device: Device) {
+    let mut c = Checker::on(device);
     for d in DType::ALL {
         let mut r = rng(d.name());
         for s in shapes() {
@@ -65,9 +66,8 @@ fn views() {
     c.finish();
 }
 
-#[test]
-fn concat_and_iota() {
-    let mut c = Checker::default();
+fn concat_and_iota(device: Device) {
+    let mut c = Checker::on(device);
     for d in DType::ALL {
         let mut r = rng(d.name());
         for (rest, axis) in [(&[][..], 0), (&[3], 0), (&[3], 1), (&[2, 4], 1), (&[0], 1)] {
@@ -104,9 +104,8 @@ const INDEXED: [(&[usize], &[usize], u8); 9] = [
     (&[0, 5], &[0, 2], 1),
 ];
 
-#[test]
-fn gather() {
-    let mut c = Checker::default();
+fn gather(device: Device) {
+    let mut c = Checker::on(device);
     for d in DType::ALL {
         for index in [DType::I64, DType::I32] {
             let mut r = rng(d.name());
@@ -122,9 +121,8 @@ fn gather() {
     c.finish();
 }
 
-#[test]
-fn scatter() {
-    let mut c = Checker::default();
+fn scatter(device: Device) {
+    let mut c = Checker::on(device);
     for mode in ScatterMode::ALL {
         for d in DType::ALL {
             if d == DType::Bool && !mode.takes_bool() {
@@ -152,9 +150,8 @@ fn scatter() {
     c.finish();
 }
 
-#[test]
-fn random_bits() {
-    let mut c = Checker::default();
+fn random_bits(device: Device) {
+    let mut c = Checker::on(device);
     for s in shapes() {
         for (key, offset) in [(0, 0), (7, 0), (7, 3), (-1, 1 << 40), (i64::MAX, 5), (1, i64::MAX)] {
             let mut t = Trace::new();
@@ -167,9 +164,8 @@ fn random_bits() {
     c.finish();
 }
 
-#[test]
-fn regions() {
-    let mut c = Checker::default();
+fn regions(device: Device) {
+    let mut c = Checker::on(device);
     let mut r = rng("regions");
     let s = Shape::new(&[4, 6]);
     let mut body = Trace::new();

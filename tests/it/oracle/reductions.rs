@@ -4,8 +4,10 @@ use super::tolerance::Class;
 use super::{Checker, FLOATS, data, rng, shapes};
 use lazuli::trace::interp::HostTensor;
 use lazuli::trace::{ConvSpec, Op, Reduce, Trace};
-use lazuli::{DType, Scalar, Shape};
+use lazuli::{DType, Device, Scalar, Shape};
 use smallvec::smallvec;
+
+crate::devices::each_device!(reduce, long_reduce, cumulative, dot, conv, argsort, rows_reduced_twice);
 
 fn reduce_class(kind: Reduce, d: DType) -> Class {
     match kind {
@@ -44,9 +46,8 @@ fn operands(kind: Reduce, d: DType, s: &Shape, r: &mut crate::rng::Rng) -> Vec<H
     vec![tame, HostTensor::from_scalars(d, s.clone(), spoilt)]
 }
 
-#[test]
-fn reduce() {
-    let mut c = Checker::default();
+fn reduce(device: Device) {
+    let mut c = Checker::on(device);
     let mut all = shapes();
     all.extend([&[5, 300][..], &[300, 5], &[2, 130, 3], &[1, 1025], &[3, 4, 2, 3, 2]].map(Shape::new));
     for kind in Reduce::ALL {
@@ -75,9 +76,8 @@ fn reduce() {
     c.finish();
 }
 
-#[test]
-fn long_reduce() {
-    let mut c = Checker::default();
+fn long_reduce(device: Device) {
+    let mut c = Checker::on(device);
     for d in [DType::F32, DType::F16, DType::F64, DType::I32] {
         for s in [&[1 << 18][..], &[3, 70_001], &[70_001, 3]].map(Shape::new) {
             let mut r = rng(d.name());
@@ -96,9 +96,8 @@ fn long_reduce() {
     c.finish();
 }
 
-#[test]
-fn cumulative() {
-    let mut c = Checker::default();
+fn cumulative(device: Device) {
+    let mut c = Checker::on(device);
     for kind in [Reduce::Sum, Reduce::Prod, Reduce::Max, Reduce::Min] {
         for d in DType::ALL.into_iter().filter(|&d| accepts(kind, d)) {
             let name = format!("cumulative {} {d}", kind.name());
@@ -120,9 +119,8 @@ fn cumulative() {
     c.finish();
 }
 
-#[test]
-fn dot() {
-    let mut c = Checker::default();
+fn dot(device: Device) {
+    let mut c = Checker::on(device);
     let sizes: [(&[usize], usize, usize, usize); 12] = [
         (&[], 1, 1, 1),
         (&[], 3, 4, 5),
@@ -164,9 +162,8 @@ fn dot() {
     c.finish();
 }
 
-#[test]
-fn conv() {
-    let mut c = Checker::default();
+fn conv(device: Device) {
+    let mut c = Checker::on(device);
     // (input, kernel, stride, lo, hi, lhs dilation, rhs dilation, groups), one number for every spatial axis
     type Case = (&'static [usize], &'static [usize], usize, isize, isize, usize, usize, usize);
     let cases: [Case; 12] = [
@@ -203,9 +200,8 @@ fn conv() {
     c.finish();
 }
 
-#[test]
-fn argsort() {
-    let mut c = Checker::default();
+fn argsort(device: Device) {
+    let mut c = Checker::on(device);
     for d in DType::ALL {
         let mut r = rng(d.name());
         for descending in [false, true] {
@@ -222,9 +218,8 @@ fn argsort() {
 }
 
 /// A chain that reduces, broadcasts back and reduces again: what fuses into one kernel with a row in reach.
-#[test]
-fn rows_reduced_twice() {
-    let mut c = Checker::default();
+fn rows_reduced_twice(device: Device) {
+    let mut c = Checker::on(device);
     for d in [DType::F32, DType::F64] {
         for (rows, n) in [(1, 1), (3, 7), (5, 256), (2, 1000), (300, 2), (4, 4099)] {
             let mut r = rng(d.name());
