@@ -84,7 +84,8 @@ pub(super) fn emit(e: &mut Emitter<'_>, mode: ScatterMode) -> Result<()> {
             let op = match mode {
                 ScatterMode::Max => Binary::Max,
                 ScatterMode::Min => Binary::Min,
-                _ => Binary::Add,
+                ScatterMode::Prod => Binary::Mul,
+                ScatterMode::Add | ScatterMode::Set => Binary::Add,
             };
             let old = e.load(arg, &index);
             e.line(format!("let old = {old};"));
