@@ -40,7 +40,9 @@ pub fn inline_scratch(k: &Kernel) -> Kernel {
         if let ExprKind::Scratch(s) = k.exprs[n].kind
             && let Some(e) = writer(s)
         {
+            // Nobody refers to it any more; it is the same expression once again.
             map[n] = map[e.index()];
+            out.exprs[n].kind = out.exprs[map[n].index()].kind.clone();
             continue;
         }
         out.exprs[n].kind = k.exprs[n].kind.with_operands(|e| map[e.index()]);
