@@ -35,7 +35,7 @@ fn f_ne(a: f32, b: f32) -> bool {
 }
 
 fn f_sign(x: f32) -> f32 {
-    if (is_nan(x) || x == 0.0) {
+    if (is_nan(x) || (bitcast<u32>(x) & 0x7fffffffu) == 0u) {
         return x;
     }
     return copysign(1.0, x);
@@ -428,7 +428,8 @@ fn f_erf(x: f32) -> f32 {
     let u = a * a;
     let q = 1.283791661e-01 + u * (-3.761263788e-01 + u * (1.128373072e-01 + u * (-2.686123736e-02 + u * (5.205444992e-03
         + u * (-8.191986126e-04 + u * 8.577320114e-05)))));
-    let small = a * q + a;
+    // Of the smallest the product with q would be subnormal.
+    let small = select(a * q + a, a * 1.128379167, a < 1e-30);
     let t = min(a, 4.0);
     let g = -2.301908389e-04 + t * (-1.627109170e+00 + t * (-9.188909531e-01 + t * (-1.502677351e-01 + t * (3.222503141e-02
         + t * (-4.430435132e-03 + t * 2.867816074e-04)))));

@@ -342,7 +342,11 @@ impl Prepared {
                 Place::Arena(_) => {}
             }
         }
-        Ok(Prepared { gpu, slots: s.slots.clone(), steps, arena: if arena > 0 { arena } else { 0 }, outputs, inputs })
+        // A temporary without elements lies somewhere too.
+        if s.slots.iter().any(|x| matches!(x.place, Place::Arena(_))) {
+            arena = arena.max(ALIGN);
+        }
+        Ok(Prepared { gpu, slots: s.slots.clone(), steps, arena, outputs, inputs })
     }
 
     /// Runs the plan.

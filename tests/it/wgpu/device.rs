@@ -1,11 +1,11 @@
 //! Faults, limits, several devices, threads, long runs.
 
 use crate::devices;
+use lazuli::ErrorKind;
 use lazuli::backend::wgpu::{Bounds, fail_after, lose};
 use lazuli::plan::{How, run_trace};
 use lazuli::prelude::*;
 use lazuli::trace::generate::random_program;
-use lazuli::ErrorKind;
 
 /// A device of the test's own, so that what happens to it is nobody else's business.
 fn fresh(what: &str, change: impl FnOnce(&mut Bounds)) -> Option<Device> {
@@ -89,7 +89,7 @@ fn kernels_of_more_buffers_than_a_device_binds() {
         lazuli::eval(&[xs.clone(), half.clone(), flags.clone()].concat()).unwrap();
         let mut sum = Tensor::zeros([100]);
         for ((x, h), f) in xs.iter().zip(&half).zip(&flags) {
-            sum = sum + Tensor::where_(f, x, &h.cast(DType::F32)) * 0.5;
+            sum += Tensor::where_(f, x, &h.cast(DType::F32)) * 0.5;
         }
         let (sum, below) = (&sum * 2.0, sum.lt(&Tensor::full([100], 500.0)));
         lazuli::eval(&[&sum, &below]).unwrap();

@@ -213,7 +213,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn finish(mut self) -> Module {
-        while self.block.len() % 4 != 0 {
+        while !self.block.len().is_multiple_of(4) {
             self.block.push(Word::Fixed(0));
         }
         let mut text = format!("@group(0) @binding(0) var<uniform> p: array<vec4<u32>, {}>;\n", self.block.len() / 4);

@@ -177,7 +177,8 @@ pub fn cast(from: DType, to: DType, a: &str) -> String {
         (_, F32) if float(from) => a.to_string(),
         (_, F16) if float(from) => format!("round_h({a})"),
         (_, BF16) if float(from) => format!("round_b({a})"),
-        (_, Bool) if float(from) => format!("f_ne({a}, 0.0)"),
+        // By bits: some devices take a subnormal for zero.
+        (_, Bool) if float(from) => format!("(bitcast<u32>({a}) & 0x7fffffffu) != 0u"),
         (_, I32) if float(from) => format!("f32_to_i32({a})"),
         (_, I64) if float(from) => format!("f32_to_l({a})"),
         (_, U32) if float(from) => format!("f32_to_l({a}).x"),

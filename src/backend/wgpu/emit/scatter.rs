@@ -29,8 +29,10 @@ fn own_axes(k: &Kernel, index: IndexId) -> Option<Vec<usize>> {
 /// Rows of the destination that one invocation owns, where rows are many.
 fn range_of(updates: usize, columns: usize, rows: usize, software: bool) -> usize {
     let invocations = if software { 256 } else { 1 << 16 };
-    // Each visits every update of its columns: no more ranges than updates pay for.
-    let ranges = (invocations / columns.max(1)).clamp(1, rows.max(1)).min(updates.max(1));
+    // Each visits every update of its columns: no more ranges than updates pay for, and so few that all visits stay within reason.
+    const VISITS: usize = 1 << 32;
+    let reason = (VISITS / columns.saturating_mul(updates).max(1)).max(1);
+    let ranges = (invocations / columns.max(1)).clamp(1, rows.max(1)).min(updates.max(1)).min(reason);
     rows.div_ceil(ranges).max(1)
 }
 

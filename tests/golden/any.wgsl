@@ -1,0 +1,43 @@
+// 4 workgroups, 0 bytes of workspace
+@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 1>;
+@group(0) @binding(1) var<storage, read> b0: array<f32>;
+@group(0) @binding(2) var<storage, read_write> b1: array<atomic<u32>>;
+var<workgroup> shared_u: array<u32, 256>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let group = wid.y * nwg.x + wid.x;
+    let lane = lid % 16u;
+    let sub = lid / 16u;
+    let live = group * 16u + sub < p[0].y;
+    let at = min(group * 16u + sub, p[0].y - 1u);
+    let i0 = i32(at);
+    let n1 = i0 * bitcast<i32>(p[0].z);
+    var r0_0: bool = false;
+    {
+        for (var r = lane; r < p[0].w; r = r + 16u) {
+            let i1 = i32(r);
+            let n3 = n1 + i1;
+            let e0 = b0[n3];
+            let e1 = (bitcast<u32>(e0) & 0x7fffffffu) != 0u;
+            r0_0 = r0_0 | e1;
+        }
+    }
+    shared_u[lid] = select(0u, 1u, r0_0);
+    workgroupBarrier();
+    for (var h = 8u; h > 0u; h = h >> 1u) {
+        if (lane < h) {
+            r0_0 = r0_0 | (shared_u[lid + h * 1u] != 0u);
+            shared_u[lid] = select(0u, 1u, r0_0);
+        }
+        workgroupBarrier();
+    }
+    r0_0 = (shared_u[sub * 16u] != 0u);
+    workgroupBarrier();
+    let x0_0 = r0_0;
+    if (live && lane == 0u) {
+        atomicAnd(&b1[u32(i0) >> 2u], ~(0xffu << ((u32(i0) & 3u) << 3u)));
+        atomicOr(&b1[u32(i0) >> 2u], (select(0u, 1u, x0_0)) << ((u32(i0) & 3u) << 3u));
+    }
+}
+

@@ -1,0 +1,21 @@
+// 24 workgroups, 0 bytes of workspace
+@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 2>;
+@group(0) @binding(1) var<storage, read> b0: array<f32>;
+@group(0) @binding(2) var<storage, read_write> b1: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
+    let group = wid.y * nwg.x + wid.x;
+    let at = group * 256u + lid;
+    if (at >= p[0].y) { return; }
+    let q1 = at / p[0].z;
+    let i1 = i32(at - q1 * p[0].z);
+    let i0 = i32(q1);
+    let n4 = i0 * bitcast<i32>(p[0].w);
+    let n5 = n4 + i1;
+    let n2 = i1 * bitcast<i32>(p[1].x);
+    let n3 = i0 + n2;
+    let e0 = b0[n3];
+    b1[n5] = e0;
+}
+
