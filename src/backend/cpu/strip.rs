@@ -154,7 +154,7 @@ impl Strips {
                     Course { even: at(c.even), odd: at(c.odd), ..c }
                 })
                 .collect();
-            let at = |t: u64, c: &Course| if t % 2 == 0 { c.even } else { c.odd }.wrapping_offset(t as isize * c.step);
+            let at = |t: u64, c: &Course| if t.is_multiple_of(2) { c.even } else { c.odd }.wrapping_offset(t as isize * c.step);
             let [mut even, mut odd] = [0, 1].map(|t| courses.iter().map(|c| at(t, c)).collect::<SmallVec<[*mut u8; 8]>>());
             let (tables, args) = ([even.as_mut_ptr(), odd.as_mut_ptr()], courses.len());
             let moving: SmallVec<[usize; 4]> = (0..args).filter(|&a| courses[a].step != 0).collect();

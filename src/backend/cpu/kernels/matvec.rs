@@ -30,10 +30,10 @@ pub unsafe fn matvec(
 ) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        if (acs == 1 || k <= 1) && (xs == 1 || k <= 1) {
+        if k <= 1 || (acs == 1 && xs == 1) {
             pick_rows(isa())(m, k, dst, ds, a, ars, x);
             true
-        } else if (ars == 1 || m <= 1) && (ds == 1 || m <= 1) && m.saturating_mul(k) <= COLUMNS {
+        } else if (m <= 1 || (ars == 1 && ds == 1)) && m.saturating_mul(k) <= COLUMNS {
             pick_columns(isa())(m, k, dst, a, acs, x, xs);
             true
         } else {
@@ -98,6 +98,7 @@ unsafe fn dots<S: Simd, const N: usize>(s: S, a: *const f32, ars: isize, x: *con
 /// Lanes of the widest vector.
 const MAX_LANES: usize = 16;
 
+#[allow(clippy::too_many_arguments)]
 #[inline(always)]
 unsafe fn by_rows<S: Simd>(s: S, m: usize, k: usize, dst: *mut f32, ds: isize, a: *const f32, ars: isize, x: *const f32) {
     let mut i = 0;
@@ -118,6 +119,7 @@ unsafe fn by_rows<S: Simd>(s: S, m: usize, k: usize, dst: *mut f32, ds: isize, a
 }
 
 /// `V` vectors of results, the last of them of `last` lanes.
+#[allow(clippy::too_many_arguments)]
 #[inline(always)]
 unsafe fn strip<S: Simd, const V: usize, const WHOLE: bool>(
     s: S,
@@ -148,6 +150,7 @@ unsafe fn strip<S: Simd, const V: usize, const WHOLE: bool>(
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 #[inline(always)]
 unsafe fn by_columns<S: Simd>(s: S, m: usize, k: usize, dst: *mut f32, a: *const f32, acs: isize, x: *const f32, xs: isize) {
     let mut i = 0;

@@ -75,7 +75,7 @@ impl<'a> Task<'a> {
         let b = self.b;
         // Buffers of an empty row have no element to read.
         let empty = b.vec_total == 0 || b.mid_total == 0;
-        for (k, p) in b.programs.iter().enumerate().filter(|x| !x.1.once.is_empty() && !(x.1.row && empty)) {
+        for (k, p) in b.programs.iter().enumerate().filter(|(_, p)| !(p.once.is_empty() || (p.row && empty))) {
             self.point_accesses(k);
             // SAFETY: as promised to `start`.
             unsafe { self.exec(k, &p.once, 0, 1) };
