@@ -1,5 +1,5 @@
 // 24 workgroups, 0 bytes of workspace
-@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 2>;
+@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> b0: array<f32>;
 @group(0) @binding(2) var<storage, read_write> b1: array<f32>;
 
@@ -10,14 +10,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     if (at >= p[0].y) { return; }
     let i0 = i32(at);
     let e0 = b0[i0];
-    let e2 = bitcast<f32>(p[0].z);
-    let e3 = e0 < e2;
-    let e1 = bitcast<f32>(p[0].w);
-    let e4 = select(e0, e1, e3);
-    let e6 = bitcast<f32>(p[1].x);
-    let e7 = e4 > e6;
-    let e5 = bitcast<f32>(p[1].y);
-    let e8 = select(e4, e5, e7);
-    b1[i0] = e8;
+    let e1 = bitcast<f32>(p[0].z);
+    let e2 = e0 < e1;
+    let e3 = select(e0, e1, e2);
+    let e4 = bitcast<f32>(p[0].w);
+    let e5 = e3 > e4;
+    let e6 = select(e3, e4, e5);
+    b1[i0] = e6;
 }
 

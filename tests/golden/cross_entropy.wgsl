@@ -1,7 +1,8 @@
 // 4 workgroups, 0 bytes of workspace
-@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 3>;
+@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 2>;
 @group(0) @binding(1) var<storage, read> b0: array<f32>;
 @group(0) @binding(2) var<storage, read_write> b1: array<f32>;
+@group(0) @binding(3) var<storage, read_write> b2: array<f32>;
 var<workgroup> shared_f: array<f32, 256>;
 
 fn is_nan(x: f32) -> bool {
@@ -10,14 +11,6 @@ fn is_nan(x: f32) -> bool {
 
 fn opaque_f(x: f32) -> f32 {
     return bitcast<f32>(bitcast<u32>(x) ^ p[0].x);
-}
-
-fn f_inf() -> f32 {
-    return bitcast<f32>(0x7f800000u ^ p[0].x);
-}
-
-fn f_nan() -> f32 {
-    return bitcast<f32>(0x7fc00000u ^ p[0].x);
 }
 
 fn f_max(a: f32, b: f32) -> f32 {
@@ -50,51 +43,6 @@ fn exp_shifted(x: f32, shift: i32) -> f32 {
 
 fn f_exp(x: f32) -> f32 {
     return select(exp_shifted(x, 0), x, is_nan(x));
-}
-
-fn log_reduce(x: f32) -> vec2<f32> {
-    var bits = bitcast<u32>(x);
-    var k = 0.0;
-    if (bits < 0x00800000u) {
-        // Subnormal, as an integer: some devices take it for zero.
-        bits = bitcast<u32>(f32(bits));
-        k = -149.0;
-    }
-    let i = bitcast<i32>(bits - 0x3f3504f3u);
-    let m = bitcast<f32>((bitcast<u32>(i) & 0x007fffffu) + 0x3f3504f3u);
-    return vec2<f32>(m, k + f32(i >> 23u));
-}
-
-fn log_from(k: f32, f: f32) -> f32 {
-    let r = 3.333331347e-01 + f * (-2.500000894e-01 + f * (2.000211924e-01 + f * (-1.666799635e-01 + f * (1.421955228e-01
-        + f * (-1.240558922e-01 + f * (1.188816130e-01 + f * (-1.167565063e-01 + f * 6.746640056e-02)))))));
-    let ff = f * f;
-    let y = (ff * f) * r + k * 1.4286068e-6;
-    let z = (ff * -0.5 + y) + f;
-    return k * 0.69314575 + z;
-}
-
-fn log_edges(x: f32, y: f32) -> f32 {
-    if ((bitcast<u32>(x) & 0x7fffffffu) == 0u) {
-        return -f_inf();
-    }
-    if (is_nan(x) || x < 0.0) {
-        return f_nan();
-    }
-    return select(y, x, bitcast<u32>(x) == 0x7f800000u);
-}
-
-fn f_log(x: f32) -> f32 {
-    let m = log_reduce(x);
-    return log_edges(x, log_from(m.y, m.x - 1.0));
-}
-
-fn l_eq(a: vec2<u32>, b: vec2<u32>) -> bool {
-    return a.x == b.x && a.y == b.y;
-}
-
-fn l_from_i32(x: i32) -> vec2<u32> {
-    return vec2<u32>(bitcast<u32>(x), bitcast<u32>(x >> 31u));
 }
 
 @compute @workgroup_size(256)
@@ -150,45 +98,68 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     r1_0 = shared_f[sub * 16u];
     workgroupBarrier();
     let x1_0 = r1_0;
-    let e9 = l_from_i32(i0);
-    let e6 = f_log(x1_0);
-    let e4 = bitcast<f32>(p[1].w);
-    var r2_0: f32 = bitcast<f32>(p[2].x);
-    {
-        for (var r = lane; r < p[2].y; r = r + 16u) {
-            let i1 = i32(r);
-            let e8 = l_from_i32(i1);
-            let e10 = l_eq(e9, e8);
-            let n3 = n1 + i1;
-            let e0 = b0[n3];
-            let e2 = e0 - x0_0;
-            let e7 = e2 - e6;
-            let e11 = select(e4, e7, e10);
-            r2_0 = r2_0 + e11;
-        }
-    }
-    shared_f[lid] = r2_0;
-    workgroupBarrier();
-    for (var h = 8u; h > 0u; h = h >> 1u) {
-        if (lane < h) {
-            r2_0 = r2_0 + shared_f[lid + h * 1u];
-            shared_f[lid] = r2_0;
-        }
-        workgroupBarrier();
-    }
-    r2_0 = shared_f[sub * 16u];
-    workgroupBarrier();
-    let x2_0 = r2_0;
     if (live && lane == 0u) {
-        b1[i0] = x2_0;
+        b1[i0] = x0_0;
+        b2[i0] = x1_0;
     }
 }
 
 // 1 workgroups, 0 bytes of workspace
-@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 1>;
+@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 2>;
 @group(0) @binding(1) var<storage, read> b0: array<f32>;
-@group(0) @binding(2) var<storage, read_write> b1: array<f32>;
+@group(0) @binding(2) var<storage, read> b1: array<f32>;
+@group(0) @binding(3) var<storage, read> b2: array<f32>;
+@group(0) @binding(4) var<storage, read_write> b3: array<f32>;
 var<workgroup> shared_f: array<f32, 256>;
+
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+fn f_inf() -> f32 {
+    return bitcast<f32>(0x7f800000u ^ p[0].x);
+}
+
+fn f_nan() -> f32 {
+    return bitcast<f32>(0x7fc00000u ^ p[0].x);
+}
+
+fn log_reduce(x: f32) -> vec2<f32> {
+    var bits = bitcast<u32>(x);
+    var k = 0.0;
+    if (bits < 0x00800000u) {
+        // Subnormal, as an integer: some devices take it for zero.
+        bits = bitcast<u32>(f32(bits));
+        k = -149.0;
+    }
+    let i = bitcast<i32>(bits - 0x3f3504f3u);
+    let m = bitcast<f32>((bitcast<u32>(i) & 0x007fffffu) + 0x3f3504f3u);
+    return vec2<f32>(m, k + f32(i >> 23u));
+}
+
+fn log_from(k: f32, f: f32) -> f32 {
+    let r = 3.333331347e-01 + f * (-2.500000894e-01 + f * (2.000211924e-01 + f * (-1.666799635e-01 + f * (1.421955228e-01
+        + f * (-1.240558922e-01 + f * (1.188816130e-01 + f * (-1.167565063e-01 + f * 6.746640056e-02)))))));
+    let ff = f * f;
+    let y = (ff * f) * r + k * 1.4286068e-6;
+    let z = (ff * -0.5 + y) + f;
+    return k * 0.69314575 + z;
+}
+
+fn log_edges(x: f32, y: f32) -> f32 {
+    if ((bitcast<u32>(x) & 0x7fffffffu) == 0u) {
+        return -f_inf();
+    }
+    if (is_nan(x) || x < 0.0) {
+        return f_nan();
+    }
+    return select(y, x, bitcast<u32>(x) == 0x7f800000u);
+}
+
+fn f_log(x: f32) -> f32 {
+    let m = log_reduce(x);
+    return log_edges(x, log_from(m.y, m.x - 1.0));
+}
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -197,13 +168,23 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let sub = lid / 16u;
     let live = group * 16u + sub < p[0].y;
     let at = min(group * 16u + sub, p[0].y - 1u);
-    var r0_0: f32 = bitcast<f32>(p[0].z);
+    let e9 = true;
+    let e11 = e9 & e9;
+    let e0 = bitcast<f32>(p[0].z);
+    var r0_0: f32 = bitcast<f32>(p[0].w);
     {
-        for (var r = lane; r < p[0].w; r = r + 16u) {
+        for (var r = lane; r < p[1].x; r = r + 16u) {
             let i0 = i32(r);
-            let e0 = b0[i0];
-            let e1 = -e0;
-            r0_0 = r0_0 + e1;
+            let n1 = i0 * bitcast<i32>(p[1].y);
+            let e5 = b2[n1];
+            let e3 = b1[i0];
+            let e6 = e5 - e3;
+            let e1 = b0[i0];
+            let e2 = f_log(e1);
+            let e7 = e6 - e2;
+            let e12 = select(e0, e7, e11);
+            let e13 = -e12;
+            r0_0 = r0_0 + e13;
         }
     }
     shared_f[lid] = r0_0;
@@ -219,10 +200,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     let x0_0 = r0_0;
     if (live && lane == 0u) {
-        let n1 = 0;
-        let e2 = 0.015625f;
-        let e4 = x0_0 * e2;
-        b1[n1] = e4;
+        let n2 = 0;
+        let e14 = 0.015625f;
+        let e16 = x0_0 * e14;
+        b3[n2] = e16;
     }
 }
 

@@ -1,20 +1,7 @@
 // 8 workgroups, 0 bytes of workspace
-@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 2>;
+@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> b0: array<f32>;
 @group(0) @binding(2) var<storage, read_write> b1: array<f32>;
-
-fn l_from_i32(x: i32) -> vec2<u32> {
-    return vec2<u32>(bitcast<u32>(x), bitcast<u32>(x >> 31u));
-}
-
-fn l_held(a: vec2<u32>) -> i32 {
-    let high = bitcast<i32>(a.y);
-    let low = bitcast<i32>(a.x);
-    if (high == (low >> 31u)) {
-        return low;
-    }
-    return select(2147483647, -2147483647, high < 0);
-}
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -24,13 +11,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let q1 = at / p[0].z;
     let i1 = i32(at - q1 * p[0].z);
     let i0 = i32(q1);
-    let n5 = i0 * bitcast<i32>(p[0].w);
-    let n6 = n5 + i1;
-    let e0 = l_from_i32(i0);
-    let n2 = clamp(l_held(e0), 0, bitcast<i32>(p[1].x));
-    let n3 = n2 * bitcast<i32>(p[1].y);
-    let n4 = i1 + n3;
-    let e1 = b0[n4];
-    b1[n6] = e1;
+    let n1 = i0 * bitcast<i32>(p[0].w);
+    let n3 = n1 + i1;
+    let e1 = b0[n3];
+    b1[n3] = e1;
 }
 

@@ -7,10 +7,6 @@ fn l_add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     return vec2<u32>(x, a.y + b.y + select(0u, 1u, x < a.x));
 }
 
-fn l_lt(a: vec2<u32>, b: vec2<u32>) -> bool {
-    return bitcast<i32>(a.y) < bitcast<i32>(b.y) || (a.y == b.y && a.x < b.x);
-}
-
 fn l_from_i32(x: i32) -> vec2<u32> {
     return vec2<u32>(bitcast<u32>(x), bitcast<u32>(x >> 31u));
 }
@@ -21,9 +17,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let at = group * 256u + lid;
     if (at >= p[0].y) { return; }
     let i0 = i32(at);
+    let e4 = false;
     let e0 = l_from_i32(i0);
-    let e3 = vec2<u32>(0u, 0u);
-    let e4 = l_lt(e0, e3);
     let e1 = vec2<u32>(96u, 0u);
     let e2 = l_add(e0, e1);
     let e5 = select(e0, e2, e4);

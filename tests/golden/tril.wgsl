@@ -3,14 +3,6 @@
 @group(0) @binding(1) var<storage, read> b0: array<f32>;
 @group(0) @binding(2) var<storage, read_write> b1: array<f32>;
 
-fn l_lt(a: vec2<u32>, b: vec2<u32>) -> bool {
-    return bitcast<i32>(a.y) < bitcast<i32>(b.y) || (a.y == b.y && a.x < b.x);
-}
-
-fn l_from_i32(x: i32) -> vec2<u32> {
-    return vec2<u32>(bitcast<u32>(x), bitcast<u32>(x >> 31u));
-}
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let group = wid.y * nwg.x + wid.x;
@@ -21,12 +13,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let i0 = i32(q1);
     let n1 = i0 * bitcast<i32>(p[0].w);
     let n3 = n1 + i1;
-    let e3 = l_from_i32(i1);
-    let e2 = l_from_i32(i0);
-    let e4 = !l_lt(e2, e3);
-    let e1 = b0[n3];
-    let e0 = bitcast<f32>(p[1].x);
-    let e5 = select(e0, e1, e4);
+    let n4 = i0 * (-1);
+    let n5 = n4 + i1;
+    var e5: f32 = bitcast<f32>(p[1].x);
+    if ((n5 >= bitcast<i32>(p[1].y) && n5 < 1)) { e5 = b0[n3]; }
     b1[n3] = e5;
 }
 
