@@ -58,6 +58,10 @@ pub trait Backend: Send + Sync {
     fn kind(&self) -> &'static str;
     /// Whether elements of `dtype` can be stored and computed with.
     fn supports(&self, dtype: DType) -> bool;
+    /// Parts of a buffer that kernels use start at multiples of so many bytes.
+    fn alignment(&self) -> usize {
+        64
+    }
     /// Uninitialised memory.
     ///
     /// # Errors

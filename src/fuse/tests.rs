@@ -9,7 +9,7 @@ use crate::trace::interp::HostTensor;
 
 fn lowered(text: &str) -> Lowering {
     let t: Trace = text.parse().unwrap();
-    compile::lower(&t, true, &[]).unwrap()
+    compile::lower(&t, compile::Target { fusing: true, alignment: 64 }, &[]).unwrap()
 }
 
 fn kernels(text: &str) -> usize {
@@ -39,7 +39,8 @@ fn random_programs_fused_and_unfused() {
         let (t, inputs, params) = generate::random_trace(seed, 3 + seed as usize % 30);
         let want = p.expected();
         for fusing in [true, false] {
-            let l = compile::lower(&t, fusing, &[]).unwrap_or_else(|e| panic!("seed {seed} fusing {fusing}: {e}\n{t}"));
+            let l = compile::lower(&t, compile::Target { fusing, alignment: 64 }, &[])
+                .unwrap_or_else(|e| panic!("seed {seed} fusing {fusing}: {e}\n{t}"));
             let got = run(&l, &inputs, &params, &want);
             if let Err(e) = p.check(&got) {
                 panic!("seed {seed} fusing {fusing}: {e}\n{t}");

@@ -65,20 +65,36 @@ pub fn fusing() -> bool {
     *ON
 }
 
+/// What a trace is lowered for.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Else every op gets a kernel of its own.
+    pub fusing: bool,
+    /// Temporaries start at multiples of so many bytes.
+    pub alignment: usize,
+}
+
+impl Target {
+    /// That device, fusing unless `LAZULI_FUSE=0` is set.
+    pub fn of(device: &dyn backend::Backend) -> Target {
+        Target { fusing: fusing(), alignment: device.alignment() }
+    }
+}
+
 /// Simplifies, fuses and lays out a trace. `donated` says of each input whether its memory may be reused; none if empty.
 ///
 /// # Errors
 /// `Internal` if a pass broke a rule.
-pub fn lower(trace: &Trace, fusing: bool, donated: &[bool]) -> Result<Lowering> {
+pub fn lower(trace: &Trace, target: Target, donated: &[bool]) -> Result<Lowering> {
     #[cfg(debug_assertions)]
     crate::trace::verify::verify(trace)?;
     let simplified = simplify::simplify(trace);
     super::debug("trace", || simplified.to_string());
-    let fused = fuse::fuse(&simplified, fusing)?;
-    lay_out(fused, simplified, fusing, &Donation::Any(donated))
+    let fused = fuse::fuse(&simplified, target.fusing)?;
+    lay_out(fused, simplified, target, &Donation::Any(donated))
 }
 
-fn lay_out(fused: Fused, simplified: Trace, fusing: bool, donated: &Donation<'_>) -> Result<Lowering> {
+fn lay_out(fused: Fused, simplified: Trace, target: Target, donated: &Donation<'_>) -> Result<Lowering> {
     let Fused { trace, launches, outputs, refusals } = fused;
     let refusals = refusals
         .into_iter()
@@ -89,7 +105,7 @@ fn lay_out(fused: Fused, simplified: Trace, fusing: bool, donated: &Donation<'_>
             (r, text)
         })
         .collect();
-    let laid = memory::lay_out(&trace, launches, &outputs, donated, &|r| control(r, fusing))?;
+    let laid = memory::lay_out(&trace, launches, &outputs, donated, target.alignment, &|r| control(r, target))?;
     super::debug("fuse", || {
         laid.schedule.launches.iter().flat_map(Launch::instances).map(|i| i.kernel.to_string()).collect::<Vec<_>>().join("\n")
     });
@@ -99,9 +115,9 @@ fn lay_out(fused: Fused, simplified: Trace, fusing: bool, donated: &Donation<'_>
 }
 
 /// The programs of a branch or loop. Their traces are simplified already.
-fn control(r: &Region, fusing: bool) -> Result<ControlKind> {
+fn control(r: &Region, target: Target) -> Result<ControlKind> {
     let program = |t: Trace, donated: &Donation<'_>| -> Result<Program> {
-        let l = lay_out(fuse::fuse(&t, fusing)?, t, fusing, donated)?;
+        let l = lay_out(fuse::fuse(&t, target.fusing)?, t, target, donated)?;
         Ok(Program { schedule: l.schedule, results: l.results })
     };
     let l = match &r.kind {
@@ -164,7 +180,7 @@ pub(crate) fn compile(mut trace: Trace, device: DeviceId, donated: &[bool], key_
         checks = super::bounds::add(&mut trace);
     }
     let started = std::time::Instant::now();
-    let lowered = lower(&trace, fusing(), donated)?;
+    let lowered = lower(&trace, Target::of(backend), donated)?;
     let executable = backend.prepare(&lowered.schedule)?;
     let launches = lowered.schedule.launches.len();
     super::debug("kernel", || (0..launches).map(|i| executable.source(i)).collect::<Vec<_>>().join("\n"));
@@ -233,7 +249,7 @@ pub fn run_trace(
     check_types(t, device)?;
     check_size(t)?;
     let donated = if how == How::OverInputs { vec![true; t.inputs.len()] } else { Vec::new() };
-    let l = lower(t, how != How::Unfused, &donated)?;
+    let l = lower(t, Target { fusing: how != How::Unfused, ..Target::of(device) }, &donated)?;
     let exe = device.prepare(&l.schedule)?;
     let leaves = inputs.iter().map(|h| device.upload(&h.to_bytes())).collect::<Result<Vec<_>>>()?;
     let outs = device.run(&*exe, &leaves, params).map_err(|f| f.error)?;

@@ -147,7 +147,7 @@ fn report(nodes: &[NodeRef]) -> Result<Report> {
 /// # Errors
 /// If the trace cannot be compiled.
 pub fn of_trace(trace: &crate::trace::Trace, device: &dyn backend::Backend) -> Result<Report> {
-    let l = compile::lower(trace, compile::fusing(), &[])?;
+    let l = compile::lower(trace, compile::Target::of(device), &[])?;
     let executable = device.prepare(&l.schedule)?;
     let kernels = l
         .schedule

@@ -9,9 +9,6 @@ use crate::trace::{Op, Region, Trace, ValueId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Temporaries start at multiples of this: what every device can bind a part of a buffer at.
-const ALIGN: usize = 256;
-
 /// A schedule with its memory.
 pub struct Layout {
     /// Kernels and buffers.
@@ -139,7 +136,7 @@ fn overwrites(t: &Trace, launches: &mut Vec<FusedLaunch>, outputs: &[ValueId], d
     over
 }
 
-/// Gives every argument a slot and every temporary a place in the arena. `control` makes the programs of a branch or loop.
+/// Gives every argument a slot and every temporary a place in the arena, at a multiple of `alignment` bytes. `control` makes the programs of a branch or loop.
 ///
 /// # Errors
 /// `Internal` if an output is nowhere stored.
@@ -148,6 +145,7 @@ pub fn lay_out(
     mut launches: Vec<FusedLaunch>,
     outputs: &[ValueId],
     donated: &Donation<'_>,
+    alignment: usize,
     control: &dyn Fn(&Region) -> Result<ControlKind>,
 ) -> Result<Layout> {
     let mut s = Schedule { params: t.params.iter().map(|&p| t.dtype(p)).collect(), ..Schedule::default() };
@@ -223,14 +221,14 @@ pub fn lay_out(
         }
         s.launches.push(Launch::Kernels(instances));
     }
-    let live_bytes = pack(&mut s, &lives);
+    let live_bytes = pack(&mut s, &lives, alignment);
     Ok(Layout { schedule: s, results, live_bytes })
 }
 
 /// Places temporaries, largest first, at the lowest offset free over their whole life. Returns the lower bound: the largest sum of live
 /// bytes.
-fn pack(s: &mut Schedule, lives: &[Life]) -> usize {
-    let size = |s: &Schedule, i: usize| s.slots[i].bytes().next_multiple_of(ALIGN);
+fn pack(s: &mut Schedule, lives: &[Life], alignment: usize) -> usize {
+    let size = |s: &Schedule, i: usize| s.slots[i].bytes().next_multiple_of(alignment);
     let mut temps: Vec<usize> =
         (0..s.slots.len()).filter(|&i| matches!(s.slots[i].place, Place::Arena(_)) && lives[i].first != usize::MAX).collect();
     let mut live_bytes = 0;

@@ -156,6 +156,10 @@ impl Backend for &'static Gpu {
         format!("wgpu: {}", describe(&self.info, &self.limits, self.features))
     }
 
+    fn alignment(&self) -> usize {
+        memory::ALIGN
+    }
+
     fn kind(&self) -> &'static str {
         "wgpu"
     }
