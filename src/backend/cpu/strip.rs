@@ -91,6 +91,10 @@ impl Strips {
         if k.archetype != Archetype::Pointwise || numel < FEWEST || k.passes.len() != 1 || k.axes.iter().any(|a| a.row) {
             return Ok(None);
         }
+        // A temporary has no place of its own in a strip.
+        if places.iter().any(|p| matches!(p, Place::Arena(_))) {
+            return Ok(None);
+        }
         let forms = nest::forms(k);
         let mut q = k.clone();
         q.axes = vec![LoopAxis { extent: STRIP, row: false }];
@@ -148,7 +152,7 @@ impl Strips {
                         Place::Input(k) if k as usize == buffers.number => Course::fixed(number.cast()),
                         Place::Input(k) => buffers.inputs[k as usize],
                         Place::Output(k) => buffers.outputs[k as usize],
-                        Place::Arena(_) => Course::fixed(std::ptr::null_mut()),
+                        Place::Arena(_) => unreachable!("such a kernel is not taken"),
                     };
                     let at = |p: *mut u8| p.wrapping_add(from * o.size);
                     Course { even: at(c.even), odd: at(c.odd), ..c }

@@ -206,6 +206,27 @@ fn loops_over_many_elements() {
     // The gradient is a loop too: d/dx of x after n halvings and additions.
     let g = grad(|x: &Tensor| scan(x.clone(), &rows, step).0.sum(..), &x);
     near(&g, &vec![0.5f32.powi(21); n], 1e-6);
+    // A condition that three carried values read.
+    let escape = |(z, count, most): (Tensor, Tensor, Tensor)| {
+        let alive = z.abs().le(2.0);
+        let next = Tensor::where_(&alive, &z * &z + &c, &z);
+        (next, count + &alive, Tensor::where_(&alive, z.abs(), &most))
+    };
+    let zero = Tensor::zeros([n]);
+    let (_, count, most) = fori_loop(0..20, (zero.clone(), zero.clone(), zero), |_, s| escape(s));
+    let (mut counts, mut largest) = (vec![0f32; n], vec![0f32; n]);
+    for i in 0..n {
+        let mut z = 0f32;
+        for _ in 0..20 {
+            if z.abs() <= 2.0 {
+                largest[i] = z.abs();
+                counts[i] += 1.0;
+                z = z * z + v[i] / 1000.0;
+            }
+        }
+    }
+    near(&count, &counts, 0.0);
+    near(&most, &largest, 1e-4);
     let swap = fori_loop(0..5, (x.clone(), &x * 2.0), |_, (a, b)| (b, a));
     near(&swap.0, &v.iter().map(|x| x * 2.0).collect::<Vec<_>>(), 0.0);
 }
