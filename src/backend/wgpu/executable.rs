@@ -137,8 +137,11 @@ impl Code {
         }
         // What is bound begins at a multiple of the alignment.
         let most = gpu.span().saturating_sub(2 * ALIGN as u64).max(64);
-        let pieces = pieces::split(k, &buffers, most)?;
-        pieces.iter().map(|p| Code::piece(gpu, i, &p.kernel, Some(p), slots, inside, arena)).collect()
+        let (k, was) = pieces::separate(k, &buffers);
+        let i = Instance { kernel: Arc::new(k), slots: was.iter().map(|&n| i.slots[n]).collect(), params: i.params.clone() };
+        let buffers: Vec<(u32, bool)> = was.iter().map(|&n| buffers[n]).collect();
+        let pieces = pieces::split(&i.kernel, &buffers, most)?;
+        pieces.iter().map(|p| Code::piece(gpu, &i, &p.kernel, Some(p), slots, inside, arena)).collect()
     }
 
     fn piece(
@@ -170,7 +173,9 @@ impl Code {
                 bail!(Memory, "wgpu: a kernel reads and writes too many tensors larger than the device binds: split them");
             }
             let named = if raw { SPILLED } else { s.0 };
-            let binding = bound.iter().position(|b| b.slot == named).unwrap_or_else(|| {
+            // What is only read may be bound in several places.
+            let apart = |b: &Bound| b.window != window(n) && !k.args.iter().zip(&i.slots).any(|(a, x)| x == s && a.access != Access::Read);
+            let binding = bound.iter().position(|b| b.slot == named && !apart(b)).unwrap_or_else(|| {
                 bound.push(Bound { slot: named, bytes: slot(n).bytes() as u64, window: window(n), written: false });
                 bound.len() - 1
             });
@@ -501,7 +506,7 @@ impl Prepared {
             let to = outputs.iter().map(|s| s.view(gpu)).collect::<Result<Vec<_>>>()?;
             let arena = arena.as_ref().map(|a| a.view(gpu)).transpose()?;
             let run = || {
-                let mut rec = Recorder::new(gpu.clone());
+                let mut rec = Box::new(Recorder::new(gpu.clone()));
                 built.record(&mut rec, &given, &to, arena.as_ref(), params)?;
                 let (Found::Seen, Some(ids)) = (&found, &ids) else { return rec.submit() };
                 match gpu.guarded(|| rec.keep())? {

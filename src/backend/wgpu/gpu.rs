@@ -215,9 +215,11 @@ impl Gpu {
     }
 
     pub(super) fn poll(&self, how: wgpu::PollType) -> Result<()> {
-        let polled = self.device.poll(how);
+        let Err(e) = self.device.poll(how) else { return self.alive() };
+        // What a lost device refuses comes before it says that it is lost.
+        let _ = self.device.poll(wgpu::PollType::Poll);
         self.alive()?;
-        polled.map(|_| ()).map_err(|e| err!(Device, "wgpu: {e}"))
+        bail!(Device, "wgpu: {e}")
     }
 
     /// Waits for all submitted work.

@@ -6,7 +6,7 @@
 use crate::base::Result;
 use crate::base::error::bail;
 use crate::loops::symbolic::Symbolic;
-use crate::loops::{Archetype, Bound, ExprKind, Index, IndexId, Kernel};
+use crate::loops::{Access, Archetype, Bound, ExprKind, Index, IndexId, Kernel};
 
 /// A kernel over one box.
 pub(super) struct Piece {
@@ -42,6 +42,35 @@ fn accesses(k: &Kernel) -> impl Iterator<Item = (usize, IndexId, &[Bound])> {
     });
     let stores = k.passes.iter().flat_map(|p| &p.stores).map(|s| (s.arg.index(), s.index, &[][..]));
     loads.chain(stores)
+}
+
+/// Gives every way in which a large argument is read an argument of its own, so that each has its own window. Returns the kernel and, for
+/// each of its arguments, the one it was.
+pub(super) fn separate(k: &Kernel, buffers: &[(u32, bool)]) -> (Kernel, Vec<usize>) {
+    let mut out = k.clone();
+    let mut was: Vec<usize> = (0..k.args.len()).collect();
+    let mut seen: Vec<(usize, IndexId, u32)> = Vec::new();
+    for e in &mut out.exprs {
+        let ExprKind::Load { arg, index, .. } = &mut e.kind else { continue };
+        let a = arg.index();
+        let written = (0..k.args.len()).any(|n| buffers[n].0 == buffers[a].0 && k.args[n].access != Access::Read);
+        if !buffers[a].1 || written {
+            continue;
+        }
+        if let Some(&(.., n)) = seen.iter().find(|s| (s.0, s.1) == (a, *index)) {
+            arg.0 = n;
+            continue;
+        }
+        let first = seen.iter().all(|s| s.0 != a);
+        let n = if first { a as u32 } else { out.args.len() as u32 };
+        if !first {
+            out.args.push(k.args[a]);
+            was.push(a);
+        }
+        seen.push((a, *index, n));
+        arg.0 = n;
+    }
+    (out, was)
 }
 
 /// Cuts a kernel up. `buffers`: the buffer of each argument, and whether it is larger than `most` bytes.
@@ -124,6 +153,12 @@ fn over(k: &Kernel, at: &Box_) -> Kernel {
 }
 
 impl Split<'_> {
+    /// Whether two arguments are bound as one.
+    fn share(&self, a: usize, b: usize) -> bool {
+        let written = |n: usize| self.buffers[n].0 == self.buffers[a].0 && self.k.args[n].access != Access::Read;
+        a == b || self.buffers[a].0 == self.buffers[b].0 && (0..self.k.args.len()).any(written)
+    }
+
     /// The bytes that a kernel touches of each argument's buffer, first and beyond the last; only of those that are too large.
     fn touched(&self, k: &Kernel) -> Result<Vec<Option<(u64, u64)>>> {
         let symbolic = Symbolic::new(k)?;
@@ -135,60 +170,69 @@ impl Split<'_> {
             let last = a.numel as i64 - 1;
             let (lo, hi) = (lo.clamp(0, last), hi.clamp(0, last));
             let (from, to) = (lo as u64 * a.dtype.size() as u64, (hi as u64 + 1) * a.dtype.size() as u64);
-            // Arguments in one buffer share its window.
+            // Arguments in one buffer that is written share its window.
             for (other, w) in all.iter_mut().enumerate() {
-                if self.buffers[other].0 == self.buffers[arg].0 {
+                if self.share(arg, other) {
                     *w = Some(w.map_or((from, to), |(x, y)| (x.min(from), y.max(to))));
                 }
             }
         }
+        // What a box does not touch at all is bound nevertheless.
+        for (w, _) in all.iter_mut().zip(self.buffers).filter(|(_, b)| b.1) {
+            w.get_or_insert((0, 4));
+        }
         Ok(all)
     }
 
-    /// The most bytes of one buffer that a box touches.
-    fn cost(&self, at: &Box_) -> Result<u64> {
-        Ok(self.touched(&over(self.k, at))?.iter().flatten().map(|w| w.1 - w.0).max().unwrap_or(0))
+    /// The bytes of each argument's buffer that a box touches.
+    fn spans(&self, at: &Box_) -> Result<Vec<u64>> {
+        Ok(self.touched(&over(self.k, at))?.iter().map(|w| w.map_or(0, |w| w.1 - w.0)).collect())
+    }
+
+    /// How much of that is too much.
+    fn excess(&self, spans: &[u64]) -> u64 {
+        spans.iter().map(|s| s.saturating_sub(self.most)).sum()
     }
 
     fn cut(&mut self, at: Box_) -> Result<()> {
-        let cost = self.cost(&at)?;
-        if cost <= self.most {
+        let spans = self.spans(&at)?;
+        let cost = self.excess(&spans);
+        if cost == 0 {
             return self.push(&at);
         }
-        let candidates: Vec<usize> = (0..at.len()).filter(|&a| !self.k.axes[a].row && at[a].1 > 1).collect();
-        let single = |a: usize| {
+        // Updates of one element come in order.
+        let in_order = matches!(self.k.archetype, Archetype::Scatter(_));
+        let part = |a: usize, n: usize| {
             let mut b = at.clone();
-            b[a].1 = 1;
+            b[a].1 = n;
             b
         };
-        let mut best: Option<(u64, usize)> = None;
-        for &a in &candidates {
-            let c = self.cost(&single(a))?;
-            if best.is_none_or(|(least, _)| c < least) {
-                best = Some((c, a));
+        let mut best: Option<(u64, usize, Vec<u64>)> = None;
+        for a in (0..at.len()).filter(|&a| !self.k.axes[a].row && at[a].1 > 1) {
+            let spans = self.spans(&part(a, 1))?;
+            let c = self.excess(&spans);
+            if c < best.as_ref().map_or(if in_order { u64::MAX } else { cost }, |b| b.0) {
+                best = Some((c, a, spans));
             }
-            // Updates of one element come in order.
-            if matches!(self.k.archetype, Archetype::Scatter(_)) {
+            if in_order {
                 break;
             }
         }
-        let Some((least, axis)) = best.filter(|b| b.0 < cost || matches!(self.k.archetype, Archetype::Scatter(_))) else {
+        let Some((_, axis, single)) = best else {
+            let most = spans.iter().max().copied().unwrap_or(0);
             bail!(
                 Memory,
-                "wgpu: a kernel needs {cost} bytes of one tensor at once, the device binds at most {}: split the tensor",
+                "wgpu: a kernel needs {most} bytes of one tensor at once, the device binds at most {}: split the tensor",
                 self.most
             );
         };
-        // As many points at a time as fit.
+        // As many points at a time as let those arguments fit that fit at all.
         let (first, extent) = at[axis];
         let (mut fits, mut too_many) = (1, extent);
-        if least <= self.most {
-            while too_many - fits > 1 {
-                let n = fits + (too_many - fits) / 2;
-                let mut b = at.clone();
-                b[axis].1 = n;
-                if self.cost(&b)? <= self.most { fits = n } else { too_many = n }
-            }
+        while too_many - fits > 1 {
+            let n = fits + (too_many - fits) / 2;
+            let now = self.spans(&part(axis, n))?;
+            if now.iter().zip(&single).all(|(now, least)| *now <= self.most || *least > self.most) { fits = n } else { too_many = n }
         }
         if extent.div_ceil(fits) > MOST {
             bail!(Memory, "wgpu: a kernel would take {} pieces of what the device binds: split the tensor", extent.div_ceil(fits));

@@ -30,7 +30,7 @@ struct Launch {
 }
 
 enum Item {
-    Launch(Launch),
+    Launch(Box<Launch>),
     Copy { from: Range, to: Range },
 }
 
@@ -146,7 +146,7 @@ impl Recorder {
             },
         };
         let launch = Launch { pipeline: pipeline.clone(), name: name.clone(), ranges, block: block.1, offset: block.0 as u32, grid };
-        self.items.push(Item::Launch(launch));
+        self.items.push(Item::Launch(Box::new(launch)));
         Ok(())
     }
 
@@ -188,13 +188,13 @@ impl Recorder {
     }
 
     /// Everything recorded, to be run now and again; the recorder itself if parts of it ran already, or its memory is worth more.
-    pub(super) fn keep(self) -> Result<Recipe, Recorder> {
+    pub(super) fn keep(self: Box<Self>) -> Result<Recipe, Box<Recorder>> {
         use crate::base::Storage;
         const WORTH: usize = 4 << 20;
         if self.parted || self.held.iter().map(|s| s.bytes()).sum::<usize>() > WORTH {
             return Err(self);
         }
-        let Recorder { gpu, blob, patches, items, held, .. } = self;
+        let Recorder { gpu, blob, patches, items, held, .. } = *self;
         let numbers = uniform(&gpu.device, blob.len());
         let ready = bound(items, |l| gpu.bind(&l.pipeline.layout, &numbers, l.block, &l.ranges));
         Ok(Recipe { ready, numbers, patches, blob: Mutex::new((blob, false)), _held: held })
@@ -306,10 +306,13 @@ pub(super) enum Found {
     Kept(Arc<Recipe>),
 }
 
+/// Buffers a plan ran on, and its recording if that was kept.
+type Set = (Ids, Option<Arc<Recipe>>);
+
 /// The recorded plans of a device.
 #[derive(Default)]
 pub(super) struct Recipes {
-    by_plan: Mutex<HashMap<u64, Vec<(Ids, Option<Arc<Recipe>>)>>>,
+    by_plan: Mutex<HashMap<u64, Vec<Set>>>,
 }
 
 impl Recipes {
