@@ -24,6 +24,7 @@ mod packed;
 pub mod pool;
 pub mod program;
 mod rewrite;
+mod resident;
 mod run;
 mod scatter;
 mod sort;
