@@ -323,8 +323,13 @@ impl Matmul {
     /// The result as one block that is worth no second thread, if its factors are read where they are.
     pub fn single(&self) -> Option<Block> {
         let one = self.batch.iter().product::<usize>() == 1 && self.block_size() == (self.m, self.n);
-        (one && self.cost <= SERIAL_NS && self.a.make.is_none() && self.b.make.is_none())
-            .then_some(Block { batch: 0, m0: 0, n0: 0, m: self.m, n: self.n })
+        (one && self.cost <= SERIAL_NS && self.a.make.is_none() && self.b.make.is_none()).then_some(Block {
+            batch: 0,
+            m0: 0,
+            n0: 0,
+            m: self.m,
+            n: self.n,
+        })
     }
 
     /// What computes where each factor begins, if that depends on values: an I64, the last argument after the kernel's.
@@ -362,9 +367,7 @@ impl Matmul {
         let a = pointer(self.a.arg, at(self.a.base, &self.a.batch) + offsets[0] + x.m0 as isize * self.a.outer);
         let b = pointer(self.b.arg, at(self.b.base, &self.b.batch) + offsets[1] + x.n0 as isize * self.b.outer);
         let to = match &self.direct {
-            Some((arg, base, strides, rs, cs)) => {
-                (pointer(*arg, at(*base, strides) + x.m0 as isize * rs + x.n0 as isize * cs), *rs, *cs)
-            }
+            Some((arg, base, strides, rs, cs)) => (pointer(*arg, at(*base, strides) + x.m0 as isize * rs + x.n0 as isize * cs), *rs, *cs),
             None => (to, x.n as isize, 1),
         };
         // SAFETY: the blocks lie inside the factors and the destination.

@@ -97,12 +97,7 @@ impl Driven<'_> {
 ///
 /// # Safety
 /// As [`Task::start`].
-unsafe fn set_up<'a, 't>(
-    task: &'t mut Option<Task<'a>>,
-    b: &'a super::run::Bound,
-    args: &'a [*mut u8],
-    mem: *mut u8,
-) -> &'t mut Task<'a> {
+unsafe fn set_up<'a, 't>(task: &'t mut Option<Task<'a>>, b: &'a super::run::Bound, args: &'a [*mut u8], mem: *mut u8) -> &'t mut Task<'a> {
     match task {
         Some(t) => {
             // SAFETY: as promised.
