@@ -22,6 +22,9 @@ pub mod tensor;
 pub mod trace;
 pub mod transform;
 
+/// The version of wgpu whose devices, buffers and encoders [`Device::from_wgpu`] and its kin take.
+#[cfg(feature = "wgpu")]
+pub use ::wgpu;
 pub use base::error::catch;
 pub use base::{Axes, Axis, DType, Dims, Element, Error, ErrorKind, Result, Scalar, Shape};
 pub use fft::Complex;
@@ -37,6 +40,8 @@ pub use tensor::{
     Interpolate, KlOptions, NewAxis, NllOptions, Number, Operand, PadMode, PoolOptions, Reduction, ScatterReduce, SliceItem, Tensor,
     TripletOptions, eval, manual_seed,
 };
+#[cfg(feature = "wgpu")]
+pub use tensor::{Budget, Ticket, WgpuBuffer};
 
 /// Everything a program usually needs.
 pub mod prelude {

@@ -15,6 +15,10 @@ pub trait Storage: Send + Sync + Any + std::fmt::Debug {
     fn device(&self) -> DeviceId;
     /// Bytes a tensor may use.
     fn bytes(&self) -> usize;
+    /// Whether it is somebody else's memory, which is only read.
+    fn lent(&self) -> bool {
+        false
+    }
     /// For the backend it came from.
     fn as_any(&self) -> &dyn Any;
 }

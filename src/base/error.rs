@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Device,
     /// The device, and with it the data it held, was lost.
     DeviceLost,
+    /// The value, or what computes it, is not there yet: ask again later.
+    NotReady,
     /// A memory limit or the device's memory is exhausted.
     Memory,
     /// A file or stream could not be read or written.

@@ -4,7 +4,7 @@ use super::compile::Plan;
 use crate::base::Result;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 /// Bytes of keys and plans kept.
@@ -14,6 +14,8 @@ const LIMIT: usize = 256 << 20;
 pub struct Slot {
     /// Set by whoever compiles it.
     pub plan: OnceLock<Result<Arc<Plan>>>,
+    /// A thread in the background is to do that.
+    pub prepared: AtomicBool,
     words: Box<[u64]>,
     used: AtomicU64,
     bytes: AtomicU64,
@@ -81,8 +83,13 @@ impl Plans {
             return s.clone();
         }
         let bytes = words.len() * 8 + 128;
-        let slot =
-            Arc::new(Slot { plan: OnceLock::new(), words: words.into(), used: AtomicU64::new(now), bytes: AtomicU64::new(bytes as u64) });
+        let slot = Arc::new(Slot {
+            plan: OnceLock::new(),
+            prepared: AtomicBool::new(false),
+            words: words.into(),
+            used: AtomicU64::new(now),
+            bytes: AtomicU64::new(bytes as u64),
+        });
         entries.push(slot.clone());
         map.bytes += bytes;
         slot

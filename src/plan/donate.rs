@@ -22,7 +22,8 @@ pub fn leaves(owner: &Owner, walk: &Walk<'_>, donated: &[bool]) -> Vec<NodeRef> 
 /// For each leaf of the walk, in its order, whether it is given for good; empty if none is. `spare` holds a second handle of each node
 /// that the caller lets go afterwards.
 pub fn donated(owner: &Owner, walk: &Walk<'_>, roots: &[NodeRef], spare: &[NodeRef]) -> Vec<bool> {
-    let large = |n: &NodeRef| n.ready().is_some_and(|v| v.storage.bytes() >= WORTHWHILE && Arc::strong_count(&v.storage) == 1);
+    let large =
+        |n: &NodeRef| n.ready().is_some_and(|v| v.storage.bytes() >= WORTHWHILE && Arc::strong_count(&v.storage) == 1 && !v.storage.lent());
     if walk.largest < WORTHWHILE || !walk.order.iter().any(|n| large(n)) {
         return Vec::new();
     }

@@ -32,6 +32,7 @@ use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What becomes of the recipe of an evaluated value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +42,10 @@ pub enum Keep {
     /// It is let go: the value becomes a leaf.
     Cut,
 }
+
+/// Runs a plan on leaves and parameters and returns its first results, so many: another way than [`execute`].
+pub(crate) type Elsewhere<'a> =
+    dyn FnMut(&Plan, &[Arc<dyn Storage>], &[Scalar], usize) -> Result<Vec<Arc<dyn Storage>>, backend::Failed> + 'a;
 
 /// What a walk found out, before anything is compiled.
 struct Request {
@@ -65,13 +70,52 @@ pub fn evaluate(nodes: &[NodeRef], keep: Keep) -> Result<()> {
 /// # Errors
 /// As [`evaluate`]. If the device fails half way, what was overwritten is lost: later uses are a `Memory` error.
 pub fn evaluate_over(nodes: &[NodeRef], keep: Keep, spare: &[NodeRef]) -> Result<()> {
+    evaluate_by(nodes, keep, spare, None)
+}
+
+/// As [`evaluate`] with [`Keep::Cut`], but the plan's launches are `run`'s business. Nothing is overwritten, and nothing waited for.
+///
+/// # Errors
+/// As [`evaluate`]; `NotReady` while the plan is being [`prepare`]d.
+pub(crate) fn evaluate_elsewhere(nodes: &[NodeRef], run: &mut Elsewhere<'_>) -> Result<()> {
+    evaluate_by(nodes, Keep::Cut, &[], Some(run))
+}
+
+/// Compiles the plan that [`evaluate_elsewhere`] would run, by a thread in the background.
+///
+/// # Errors
+/// The slip a poisoned tensor carries. What compiling reports is reported by whoever runs the plan.
+pub(crate) fn prepare(nodes: &[NodeRef]) -> Result<()> {
+    let mut roots = wanted(nodes);
+    if roots.is_empty() {
+        return Ok(());
+    }
+    let Some(Asked { request, missing: Some(imported), .. }) = ask(&mut roots, Keep::Recipe, &[], false)? else { return Ok(()) };
+    let slot = cache::plans().slot(request.hash, &request.keyed.words);
+    if slot.plan.get().is_some() || slot.prepared.swap(true, Relaxed) {
+        return Ok(());
+    }
+    let compile = move || {
+        if let Err(e) = plan_of(&slot, &request, imported) {
+            log::warn!("a plan could not be prepared: {e}");
+        }
+        slot.prepared.store(false, Relaxed);
+    };
+    std::thread::Builder::new()
+        .name("lazuli-prepare".into())
+        .spawn(compile)
+        .map(|_| ())
+        .map_err(|e| err!(Device, "prepare: no thread can be started: {e}"))
+}
+
+fn evaluate_by(nodes: &[NodeRef], keep: Keep, spare: &[NodeRef], mut elsewhere: Option<&mut Elsewhere<'_>>) -> Result<()> {
     if let Some(e) = nodes.iter().find_map(|n| n.poison()) {
         return Err(e.clone());
     }
     let mut roots = wanted(nodes);
     let mut claimed = None;
     while !roots.is_empty() {
-        match run(&mut roots, keep, spare)? {
+        match run(&mut roots, keep, spare, elsewhere.as_deref_mut())? {
             Ran::Now(c) => {
                 claimed = Some(c);
                 break;
@@ -160,13 +204,23 @@ enum Ran {
     NotYet,
 }
 
-fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
+/// A plan that is wanted, and what is there of it.
+struct Asked {
+    request: Request,
+    claimed: Claimed,
+    found: Option<Arc<Plan>>,
+    /// What to compile if none was found.
+    missing: Option<import::Imported>,
+}
+
+/// What is to run for these values; `None` if another thread was overwriting a leaf of theirs.
+fn ask(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef], donate: bool) -> Result<Option<Asked>> {
     let device = roots[0].device;
     if let Some(other) = roots.iter().find(|n| n.device != device) {
         return Err(err!(Device, "tensors on device {} and {} are evaluated together: evaluate them apart", device.0, other.device.0)
             .at(other.site));
     }
-    let (request, mut claimed, found, imported) = {
+    {
         let mut owner = graph::owner();
         let mut walk = graph::walk(&owner, roots.iter(), Through::Unevaluated);
         let mates = if walk.bundled { held_mates(&owner, &walk, roots) } else { Vec::new() };
@@ -183,10 +237,10 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
         if !graph::readable(&walk)? {
             drop(walk);
             drop(graph::wait_for_claims(owner));
-            return Ok(Ran::NotYet);
+            return Ok(None);
         }
         let donated = match keep {
-            Keep::Cut if !debugging("bounds") => donate::donated(&owner, &walk, roots, spare),
+            Keep::Cut if donate && !debugging("bounds") => donate::donated(&owner, &walk, roots, spare),
             _ => Vec::new(),
         };
         let mut keyed = key::encode(&owner, &walk, roots.iter());
@@ -198,20 +252,37 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef]) -> Result<Ran> {
         let claimed: Vec<NodeRef> = if donated.is_empty() { Vec::new() } else { donate::leaves(&owner, &walk, &donated) };
         drop(walk);
         graph::set_claims(&mut owner, &claimed, graph::Claim::Taken);
-        (Request { keyed, hash, device, donated }, Claimed(claimed), found, imported)
+        Ok(Some(Asked { request: Request { keyed, hash, device, donated }, claimed: Claimed(claimed), found, missing: imported }))
+    }
+}
+
+fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef], elsewhere: Option<&mut Elsewhere<'_>>) -> Result<Ran> {
+    let Some(Asked { request, mut claimed, found, missing }) = ask(roots, keep, spare, elsewhere.is_none())? else {
+        return Ok(Ran::NotYet);
     };
-    let plan = match (found, imported) {
+    let plan = match (found, missing) {
         (Some(plan), _) => {
             debug("plan", || format!("found: {} launches", plan.launches));
             stats::looked_up(true);
             plan
         }
-        (None, Some(imported)) => plan_of(&cache::plans().slot(request.hash, &request.keyed.words), &request, imported)?,
+        (None, Some(imported)) => {
+            let slot = cache::plans().slot(request.hash, &request.keyed.words);
+            if elsewhere.is_some() && slot.prepared.load(Relaxed) && slot.plan.get().is_none() {
+                return Err(err!(NotReady, "the program is still being prepared: ask again in a later frame").at(roots[0].site));
+            }
+            plan_of(&slot, &request, imported)?
+        }
         (None, None) => bail!(Internal, "a plan was neither found nor asked for"),
     };
     let site = roots[0].site;
     let leaves: SmallVec<[Arc<dyn Storage>; 4]> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
-    let results = execute(&plan, request.device, &leaves, &request.keyed.params, roots.len()).map_err(|f| {
+    let params = &request.keyed.params;
+    let results = match elsewhere {
+        Some(run) => run(&plan, &leaves, params, roots.len()),
+        None => execute(&plan, request.device, &leaves, params, roots.len()),
+    };
+    let results = results.map_err(|f| {
         if f.started {
             claimed.settle(graph::Claim::Lost);
         }
@@ -243,15 +314,20 @@ pub(crate) fn execute(
     if !plan.checks.is_empty() {
         bounds::verify(&plan.checks, &plan.results[wanted..], &storages, leaves, backend)?;
     }
+    Ok(results_of(plan, storages, leaves, wanted))
+}
+
+/// The first results of a plan that has run.
+pub(crate) fn results_of(plan: &Plan, outputs: Vec<Arc<dyn Storage>>, leaves: &[Arc<dyn Storage>], wanted: usize) -> Vec<Arc<dyn Storage>> {
     // Nearly always they are the outputs as they come.
     if plan.results.len() == wanted && plan.results.iter().enumerate().all(|(k, r)| *r == PlanResult::Output(k as u32)) {
-        return Ok(storages);
+        return outputs;
     }
     let storage = |r: &PlanResult| match *r {
-        PlanResult::Output(i) => storages[i as usize].clone(),
+        PlanResult::Output(i) => outputs[i as usize].clone(),
         PlanResult::Leaf(i) => leaves[i as usize].clone(),
     };
-    Ok(plan.results[..wanted].iter().map(storage).collect())
+    plan.results[..wanted].iter().map(storage).collect()
 }
 
 /// Leaves this thread is about to overwrite. However it comes to an end, those who wait go on.

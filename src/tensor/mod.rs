@@ -15,6 +15,8 @@ mod device;
 mod display;
 mod einsum;
 mod elementwise;
+#[cfg(feature = "wgpu")]
+mod embed;
 mod host;
 mod index;
 mod join;
@@ -46,6 +48,8 @@ pub use bag::{BagMode, BagOptions};
 pub use conv::ConvOptions;
 pub use create::Literal;
 pub use device::Device;
+#[cfg(feature = "wgpu")]
+pub use embed::{Budget, Ticket, WgpuBuffer};
 pub use index::ScatterReduce;
 pub use loss::{CrossEntropyOptions, Reduction};
 pub use loss_options::{KlOptions, NllOptions, TripletOptions};

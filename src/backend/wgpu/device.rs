@@ -27,6 +27,16 @@ impl WgpuDevice {
         Ok(WgpuDevice { id, bounds: bounds.clone(), gpu: Mutex::new(gpu) })
     }
 
+    /// The application's own device.
+    ///
+    /// # Errors
+    /// `Device` if it cannot compute.
+    pub(super) fn borrow(id: DeviceId, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<WgpuDevice> {
+        let bounds = Bounds { host_copies: Some(0), ..Bounds::default() };
+        let gpu = Gpu::borrow(id, device, queue, &bounds)?;
+        Ok(WgpuDevice { id, bounds, gpu: Mutex::new(gpu) })
+    }
+
     pub(super) fn id(&self) -> DeviceId {
         self.id
     }
@@ -131,6 +141,9 @@ impl Backend for &'static WgpuDevice {
         // One that is well may have been opened by another thread a moment ago.
         if old.alive().is_ok() {
             return Ok(0);
+        }
+        if old.borrowed {
+            bail!(Device, "wgpu: the lost device is the application's own: open another, and give that to Device::from_wgpu");
         }
         let new = Gpu::open(&adapter::choose()?, self.id, &self.bounds)?;
         new.memory.set_limit(old.memory.stats().limit);

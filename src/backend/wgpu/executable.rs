@@ -400,6 +400,24 @@ impl Built {
         Ok(())
     }
 
+    /// The memory of what is given.
+    ///
+    /// # Errors
+    /// `Device` if some of it is another device's, `Internal` if it is too little.
+    pub(super) fn inputs<'a>(&self, gpu: &Gpu, given: &'a [Arc<dyn Storage>]) -> Result<SmallVec<[&'a WgpuStorage; 16]>> {
+        if given.len() < self.inputs {
+            bail!(Internal, "wgpu: the plan has {} inputs, {} were given", self.inputs, given.len());
+        }
+        for slot in &self.slots {
+            if let Place::Input(i) = slot.place
+                && given[i as usize].bytes() < slot.bytes()
+            {
+                bail!(Internal, "wgpu: input {i} has {} bytes, the plan expects {}", given[i as usize].bytes(), slot.bytes());
+            }
+        }
+        given.iter().map(|s| gpu.own(&**s)).collect()
+    }
+
     /// How many steps a run takes.
     pub(super) fn steps(&self) -> usize {
         self.steps.len()
@@ -446,7 +464,7 @@ impl Built {
 
 /// A prepared plan.
 pub struct Prepared {
-    number: u64,
+    pub(super) number: u64,
     schedule: Schedule,
     built: Mutex<Arc<Built>>,
 }
@@ -463,7 +481,7 @@ impl Prepared {
     }
 
     /// For that device, which may have been lost and opened again since.
-    fn on(&self, gpu: &Arc<Gpu>) -> Result<Arc<Built>> {
+    pub(super) fn on(&self, gpu: &Arc<Gpu>) -> Result<Arc<Built>> {
         let mut built = super::gpu::lock(&self.built);
         if !Arc::ptr_eq(&built.gpu, gpu) {
             *built = Arc::new(Built::new(gpu, &self.schedule, None)?);
@@ -475,21 +493,8 @@ impl Prepared {
     pub(super) fn run(&self, gpu: &Arc<Gpu>, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>, Failed> {
         gpu.alive()?;
         let built = self.on(gpu)?;
-        if inputs.len() < built.inputs {
-            return Err(err!(Internal, "wgpu: the plan has {} inputs, {} were given", built.inputs, inputs.len()).into());
-        }
-        let mut own: SmallVec<[&WgpuStorage; 16]> = SmallVec::new();
-        for s in inputs {
-            own.push(gpu.own(&**s)?);
-        }
-        for slot in &built.slots {
-            if let Place::Input(i) = slot.place
-                && inputs[i as usize].bytes() < slot.bytes()
-            {
-                let (has, wants) = (inputs[i as usize].bytes(), slot.bytes());
-                return Err(err!(Internal, "wgpu: input {i} has {has} bytes, the plan expects {wants}").into());
-            }
-        }
+        let own = built.inputs(gpu, inputs)?;
+        own.iter().try_for_each(|s| s.ready())?;
         for &d in &self.schedule.donated {
             own[d as usize].forget_copy();
         }

@@ -3,6 +3,7 @@
 
 use super::adapter::{self, Bounds};
 use super::emit::{DATA_POINTS, Target};
+use super::host::{Budget, OneBuffer};
 use super::memory::{ALIGN, Allocator, WgpuStorage};
 use super::pipelines::Pipelines;
 use super::record::Recipes;
@@ -51,6 +52,11 @@ pub struct Gpu {
     pub(super) copied: Mutex<Vec<Weak<WgpuStorage>>>,
     /// Bytes of host copies that may still be made.
     pub(super) copies_left: AtomicUsize,
+    /// It is the application's: it polls, it submits, its callbacks stay.
+    pub(super) borrowed: bool,
+    /// What a frame may take of it.
+    pub(super) budget: Mutex<Budget>,
+    pub(super) probe: OneBuffer,
     /// Launches until the device is lost, for tests; negative: no such fault.
     faults: AtomicI64,
     trouble: Arc<Mutex<Trouble>>,
@@ -81,7 +87,7 @@ impl Gpu {
     /// `Device` if the adapter refuses.
     pub(super) fn open(adapter: &wgpu::Adapter, id: DeviceId, bounds: &Bounds) -> Result<Arc<Gpu>> {
         let info = adapter.get_info();
-        let mut limits = if bounds.floor { wgpu::Limits::default() } else { adapter.limits() };
+        let limits = if bounds.floor { wgpu::Limits::default() } else { adapter.limits() };
         use wgpu::Features as F;
         let features = adapter.features() & (F::TIMESTAMP_QUERY | F::SUBGROUP | F::PIPELINE_CACHE);
         let (device, queue) = ready(adapter.request_device(&wgpu::DeviceDescriptor {
@@ -93,6 +99,41 @@ impl Gpu {
             trace: wgpu::Trace::Off,
         }))?
         .map_err(|e| err!(Device, "wgpu: {} cannot be opened: {e}", info.name))?;
+        Ok(Gpu::over(id, &device, &queue, info, limits, bounds, false))
+    }
+
+    /// The application's own device, as it is.
+    ///
+    /// # Errors
+    /// `Device` if it cannot compute.
+    pub(super) fn borrow(id: DeviceId, device: &wgpu::Device, queue: &wgpu::Queue, bounds: &Bounds) -> Result<Arc<Gpu>> {
+        let (info, limits) = (device.adapter_info(), device.limits());
+        if limits.max_compute_invocations_per_workgroup < 64
+            || limits.max_compute_workgroups_per_dimension == 0
+            || limits.max_storage_buffers_per_shader_stage < 2
+        {
+            bail!(
+                Device,
+                "wgpu: {} was opened without compute ({} invocations a workgroup, {} storage buffers): ask for at least Limits::downlevel_defaults()",
+                info.name,
+                limits.max_compute_invocations_per_workgroup,
+                limits.max_storage_buffers_per_shader_stage
+            );
+        }
+        Ok(Gpu::over(id, device, queue, info, limits, bounds, true))
+    }
+
+    fn over(
+        id: DeviceId,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        info: wgpu::AdapterInfo,
+        mut limits: wgpu::Limits,
+        bounds: &Bounds,
+        borrowed: bool,
+    ) -> Arc<Gpu> {
+        use wgpu::Features as F;
+        let (device, queue, features) = (device.clone(), queue.clone(), device.features());
         // Lower ones are for us to keep.
         if let Some(n) = bounds.bindings {
             limits.max_storage_buffers_per_shader_stage = limits.max_storage_buffers_per_shader_stage.min(n.max(2));
@@ -104,14 +145,17 @@ impl Gpu {
             limits.max_buffer_size = limits.max_buffer_size.min(n.max(ALIGN as u64));
         }
         let trouble = Arc::new(Mutex::new(Trouble::default()));
-        let heard = trouble.clone();
-        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
-            lock(&heard).error.get_or_insert_with(|| e.to_string());
-        }));
-        let heard = trouble.clone();
-        device.set_device_lost_callback(move |reason, text| {
-            lock(&heard).lost.get_or_insert_with(|| format!("{reason:?} {text}"));
-        });
+        // There is one place for each of these callbacks, and on a borrowed device it is not ours.
+        if !borrowed {
+            let heard = trouble.clone();
+            device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+                lock(&heard).error.get_or_insert_with(|| e.to_string());
+            }));
+            let heard = trouble.clone();
+            device.set_device_lost_callback(move |reason, text| {
+                lock(&heard).lost.get_or_insert_with(|| format!("{reason:?} {text}"));
+            });
+        }
         let software = info.device_type == wgpu::DeviceType::Cpu;
         let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x).min(256);
         let target = Target {
@@ -123,8 +167,11 @@ impl Gpu {
         };
         let params = uniform(&device, PARAMS);
         let pipelines = Pipelines::new(&device, &info, features);
-        Ok(Arc::new(Gpu {
+        Arc::new(Gpu {
             id,
+            borrowed,
+            budget: Mutex::default(),
+            probe: OneBuffer::default(),
             timing: Timing::new(features.contains(F::TIMESTAMP_QUERY)),
             device,
             queue,
@@ -143,7 +190,7 @@ impl Gpu {
             copies_left: AtomicUsize::new(bounds.host_copies.unwrap_or(HOST_COPIES)),
             faults: AtomicI64::new(-1),
             trouble,
-        }))
+        })
     }
 
     /// Bytes of the largest buffer.

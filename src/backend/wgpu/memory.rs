@@ -4,6 +4,7 @@
 //! in several, all but the last of that size.
 
 use super::gpu::{Gpu, lock};
+use super::host::{Promise, State};
 use crate::backend::MemoryStats;
 use crate::base::error::{bail, err};
 use crate::base::{DeviceId, Result, Storage};
@@ -29,7 +30,7 @@ pub struct Block {
 }
 
 #[derive(Default)]
-struct State {
+struct Pool {
     /// Free buffers by size.
     free: BTreeMap<usize, Vec<Block>>,
     live: usize,
@@ -41,7 +42,7 @@ struct State {
 /// The caching allocator of a device.
 #[derive(Default)]
 pub struct Allocator {
-    state: Mutex<State>,
+    state: Mutex<Pool>,
     /// Fresh buffers to hand out before the device is said to be full; negative: no such fault.
     faults: AtomicI64,
 }
@@ -68,7 +69,7 @@ impl Allocator {
         Allocator { faults: AtomicI64::new(-1), ..Allocator::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Pool> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,7 +90,7 @@ impl Allocator {
             s.peak = s.peak.max(s.live);
             return Ok(b);
         }
-        let refuse = |s: &State, why: &str| {
+        let refuse = |s: &Pool, why: &str| {
             let limit = s.limit.map_or(String::from("no limit set"), |l| format!("limit {l} bytes"));
             err!(
                 Memory,
@@ -98,7 +99,7 @@ impl Allocator {
                 s.reserved
             )
         };
-        let fits = |s: &State| s.limit.is_none_or(|l| s.reserved + size <= l);
+        let fits = |s: &Pool| s.limit.is_none_or(|l| s.reserved + size <= l);
         if !fits(&s) {
             flush(&mut s);
             if !fits(&s) {
@@ -110,8 +111,12 @@ impl Allocator {
         let made = self.fresh(gpu, size).or_else(|_| {
             flush(&mut self.lock());
             gpu.forget_bindings();
-            // What was freed goes back to the device once the work that used it is done.
-            gpu.wait()?;
+            // What was freed goes back to the device once the work that used it is done. An application waits for its own device itself.
+            if gpu.borrowed {
+                gpu.alive()?;
+            } else {
+                gpu.wait()?;
+            }
             self.fresh(gpu, size)
         });
         let mut s = self.lock();
@@ -138,11 +143,18 @@ impl Allocator {
             gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
                 size: size as u64,
-                usage: U::STORAGE | U::COPY_SRC | U::COPY_DST,
+                usage: U::STORAGE | U::COPY_SRC | U::COPY_DST | U::VERTEX | U::INDEX,
                 mapped_at_creation: false,
             })
         })?;
         Ok(Block { buffer, id: next_id(), size })
+    }
+
+    /// Forgets a buffer that somebody may still write to: it is freed when nobody holds it any more.
+    fn forget(&self, b: Block) {
+        let mut s = self.lock();
+        s.live -= b.size;
+        s.reserved -= b.size;
     }
 
     fn give(&self, b: Block) {
@@ -175,7 +187,7 @@ impl Allocator {
     }
 }
 
-fn flush(s: &mut State) {
+fn flush(s: &mut Pool) {
     for (size, list) in std::mem::take(&mut s.free) {
         s.reserved -= size * list.len();
     }
@@ -193,22 +205,98 @@ struct Held {
     blocks: SmallVec<[Block; 1]>,
     /// What was uploaded, as long as it is what the buffers hold.
     copy: Option<Box<[u8]>>,
+    /// The buffer is the application's; where the value begins in it.
+    external: Option<u64>,
+    /// What is to write it, if that lies in an encoder of the application.
+    promise: Option<Arc<Promise>>,
 }
 
 impl WgpuStorage {
     pub(super) fn new(gpu: &Arc<Gpu>, bytes: usize) -> Result<Arc<WgpuStorage>> {
-        let mut held = Held { gpu: gpu.clone(), blocks: SmallVec::new(), copy: None };
+        let mut held = Held { gpu: gpu.clone(), blocks: SmallVec::new(), copy: None, external: None, promise: None };
         let made = held.fill(bytes);
         // What there is of a value that does not fit goes back.
         let s = WgpuStorage { id: gpu.id, bytes, held: Mutex::new(held) };
         made.map(|()| Arc::new(s))
     }
 
+    /// A value in a buffer of the application, from byte `offset` on.
+    pub(super) fn external(gpu: &Arc<Gpu>, buffer: wgpu::Buffer, offset: u64, bytes: usize) -> Arc<WgpuStorage> {
+        let block = Block { buffer, id: next_id(), size: bytes };
+        let held = Held { gpu: gpu.clone(), blocks: smallvec::smallvec![block], copy: None, external: Some(offset), promise: None };
+        Arc::new(WgpuStorage { id: gpu.id, bytes, held: Mutex::new(held) })
+    }
+
+    /// The application's buffer that it is, if it is one.
+    pub(super) fn borrowed_buffer(&self) -> Option<wgpu::Buffer> {
+        let held = lock(&self.held);
+        held.external.and_then(|_| held.blocks.first().map(|b| b.buffer.clone()))
+    }
+
+    /// Its buffer, and where the value begins in it.
+    ///
+    /// # Errors
+    /// `Memory` if it lies in several, else as [`view`](WgpuStorage::view).
+    pub(super) fn place(&self, gpu: &Arc<Gpu>) -> Result<(wgpu::Buffer, u64)> {
+        self.promised()?;
+        let v = self.contents(gpu)?;
+        if v.parts.is_some() {
+            bail!(Memory, "wgpu: a tensor of {} bytes lies in several buffers", self.bytes);
+        }
+        Ok((v.buffer, v.offset))
+    }
+
+    /// Its value will be there once the encoder is submitted that a ticket stands for.
+    pub(super) fn promise(&self, p: &Arc<Promise>) {
+        lock(&self.held).promise = Some(p.clone());
+    }
+
+    /// The promise that is still open, if there is one.
+    ///
+    /// # Errors
+    /// `NotReady` if it was broken.
+    pub(super) fn promised(&self) -> Result<Option<Arc<Promise>>> {
+        let mut held = lock(&self.held);
+        match held.promise.as_ref().map(|p| p.state()) {
+            None => Ok(None),
+            Some(State::Open) => Ok(held.promise.clone()),
+            Some(State::Kept) => {
+                held.promise = None;
+                Ok(None)
+            }
+            Some(State::Broken) => {
+                bail!(
+                    NotReady,
+                    "wgpu: this value was encoded, but its ticket was dropped before Ticket::submitted(), or submitted out of order"
+                )
+            }
+        }
+    }
+
+    /// That its value is there.
+    ///
+    /// # Errors
+    /// `NotReady` if it is still in an encoder.
+    pub(super) fn ready(&self) -> Result<()> {
+        match self.promised()? {
+            None => Ok(()),
+            Some(_) => {
+                bail!(NotReady, "wgpu: this value is in an encoder that was not submitted: submit it, then call Ticket::submitted()")
+            }
+        }
+    }
+
     /// The whole of it.
     ///
     /// # Errors
-    /// `DeviceLost` if its contents were lost with another device than `gpu`.
+    /// `DeviceLost` if its contents were lost with another device than `gpu`, `NotReady` if they are still in an encoder.
     pub(super) fn view(&self, gpu: &Arc<Gpu>) -> Result<View> {
+        self.ready()?;
+        self.contents(gpu)
+    }
+
+    /// The whole of it, whether it has been written or not.
+    pub(super) fn contents(&self, gpu: &Arc<Gpu>) -> Result<View> {
         let held = lock(&self.held);
         let first = held.blocks.first().filter(|_| Arc::ptr_eq(&held.gpu, gpu));
         let Some(b) = first else {
@@ -217,8 +305,12 @@ impl WgpuStorage {
             bail!(DeviceLost, "wgpu: the device was lost, and with it this tensor's {} bytes: compute or upload them again", self.bytes);
         };
         let parts = (held.blocks.len() > 1).then(|| held.blocks.iter().map(|b| (b.buffer.clone(), b.id)).collect());
-        let len = (self.bytes as u64).next_multiple_of(16).max(16);
-        Ok(View { buffer: b.buffer.clone(), id: b.id, offset: 0, len, shift: 0, parts, part_bytes: gpu.largest() })
+        let mut len = (self.bytes as u64).next_multiple_of(16).max(16);
+        let offset = held.external.unwrap_or(0);
+        if held.external.is_some() {
+            len = len.min((b.buffer.size() - offset) / 4 * 4);
+        }
+        Ok(View { buffer: b.buffer.clone(), id: b.id, offset, len, shift: 0, parts, part_bytes: gpu.largest() })
     }
 
     /// What names the buffers a recorded plan is bound to; `None` where there are several, or none.
@@ -296,6 +388,9 @@ impl Storage for WgpuStorage {
     fn bytes(&self) -> usize {
         self.bytes
     }
+    fn lent(&self) -> bool {
+        lock(&self.held).external.is_some()
+    }
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -305,8 +400,13 @@ impl Drop for WgpuStorage {
     fn drop(&mut self) {
         self.forget_copy();
         let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if held.external.is_some() {
+            return;
+        }
+        // An encoder nobody answers for may be submitted yet.
+        let kept = held.promise.as_ref().is_none_or(|p| p.state() == State::Kept);
         for b in held.blocks.drain(..) {
-            held.gpu.memory.give(b);
+            if kept { held.gpu.memory.give(b) } else { held.gpu.memory.forget(b) }
         }
     }
 }

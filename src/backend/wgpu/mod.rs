@@ -4,7 +4,7 @@
 //! text) and binds it; [`executable`] strings launches together: one encoder, one pass, one submission per plan, kept by [`record`] for
 //! the next run; [`control`] records branches and loops, [`gate`] lets the device choose among what is recorded; [`pieces`] cuts up
 //! kernels over tensors larger than can be bound; [`memory`] hands out buffers, [`transfer`] fills and reads them; [`gpu`] is the open
-//! device, [`device`] the name it goes by. It does not lower: the schedule is the one the CPU gets.
+//! device, [`device`] the name it goes by; [`host`] is all of this on an application's own device. It does not lower: the schedule is the one the CPU gets.
 //!
 //! A tensor is a buffer of its own (several, if it is larger than a buffer can be), a plan's temporaries are parts of one. Each argument is
 //! bound by itself, typed; types narrower than a word are packed in words; I64 is a pair of words, with arithmetic of our own, on every
@@ -20,6 +20,7 @@ pub mod emit;
 mod executable;
 mod gate;
 mod gpu;
+pub mod host;
 mod memory;
 mod pieces;
 mod pipelines;
@@ -79,7 +80,7 @@ pub fn fail_after(device: DeviceId, n: Option<u32>) -> Result<()> {
     opened(device).map(|d| d.gpu().memory.fail_after(n))
 }
 
-/// Takes a device for lost, as if its driver had said so: every later call on it is an error.
+/// Takes a device for lost, as its driver says (to the application, if it is that's): every later call on it is an error.
 ///
 /// # Errors
 /// `Device` if it is no wgpu device.

@@ -84,18 +84,34 @@ pub(super) struct Recorder {
     gate: Option<Gated>,
     /// Something was submitted before the end: this cannot be kept.
     parted: bool,
+    /// It is for an encoder of the application: nothing may be submitted.
+    captive: bool,
 }
 
 impl Recorder {
     pub(super) fn new(gpu: Arc<Gpu>) -> Recorder {
-        Recorder { gpu, blob: Vec::new(), patches: Vec::new(), items: Vec::new(), held: Vec::new(), gate: None, parted: false }
+        Recorder {
+            gpu,
+            blob: Vec::new(),
+            patches: Vec::new(),
+            items: Vec::new(),
+            held: Vec::new(),
+            gate: None,
+            parted: false,
+            captive: false,
+        }
+    }
+
+    /// For an encoder of the application.
+    pub(super) fn captive(gpu: Arc<Gpu>) -> Recorder {
+        Recorder { captive: true, ..Recorder::new(gpu) }
     }
 
     /// Room for a block of numbers; its offset.
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<usize> {
         let align = self.gpu.limits.min_uniform_buffer_offset_alignment as usize;
         let mut at = self.blob.len().next_multiple_of(align);
-        if at + bytes > PARAMS {
+        if at + bytes > PARAMS && !self.captive {
             self.submit()?;
             at = 0;
         }
@@ -173,6 +189,12 @@ impl Recorder {
 
     /// Submits everything recorded: one encoder, one pass.
     pub(super) fn submit(&mut self) -> Result<()> {
+        if self.captive {
+            bail!(
+                Argument,
+                "wgpu: a branch or loop of this program has to look at data before it goes on, which an encoder cannot wait for: evaluate it by eval(), or give the loop a fixed length"
+            );
+        }
         self.parted = true;
         let (items, gpu) = (std::mem::take(&mut self.items), &self.gpu);
         self.patches.clear();
@@ -191,13 +213,20 @@ impl Recorder {
     pub(super) fn keep(self: Box<Self>) -> Result<Recipe, Box<Recorder>> {
         use crate::base::Storage;
         const WORTH: usize = 4 << 20;
+        if self.captive {
+            return Ok(self.recipe());
+        }
         if self.parted || self.held.iter().map(|s| s.bytes()).sum::<usize>() > WORTH {
             return Err(self);
         }
-        let Recorder { gpu, blob, patches, items, held, .. } = *self;
+        Ok(self.recipe())
+    }
+
+    fn recipe(self) -> Recipe {
+        let Recorder { gpu, blob, patches, items, held, .. } = self;
         let numbers = uniform(&gpu.device, blob.len());
         let ready = bound(items, |l| gpu.bind(&l.pipeline.layout, &numbers, l.block, &l.ranges));
-        Ok(Recipe { ready, numbers, patches, blob: Mutex::new((blob, false)), _held: held })
+        Recipe { ready, numbers, patches, blob: Mutex::new((blob, false)), _held: held }
     }
 }
 
@@ -219,6 +248,13 @@ fn encode(gpu: &Gpu, ready: &[Ready]) -> Result<()> {
         return gpu.timed(ready);
     }
     let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
+    encode_into(&mut encoder, ready);
+    gpu.queue.submit([encoder.finish()]);
+    Ok(())
+}
+
+/// As few passes as the copies between launches allow.
+fn encode_into(encoder: &mut wgpu::CommandEncoder, ready: &[Ready]) {
     let mut rest = ready;
     while let Some(first) = rest.first() {
         if let Ready::Copy { from, to } = first {
@@ -232,8 +268,6 @@ fn encode(gpu: &Gpu, ready: &[Ready]) -> Result<()> {
         dispatch(&mut pass, now);
         rest = later;
     }
-    gpu.queue.submit([encoder.finish()]);
-    Ok(())
 }
 
 /// Launches within a pass.
@@ -265,18 +299,54 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    /// Runs it with these parameters.
-    pub(super) fn run(&self, gpu: &Gpu, params: &[Scalar]) -> Result<()> {
-        let mut state = lock(&self.blob);
-        let (blob, written) = &mut *state;
+    /// Sets the parameters among the numbers; whether any is another than before.
+    fn patch(&self, blob: &mut [u8], params: &[Scalar]) -> Result<bool> {
+        let mut changed = false;
         for p in &self.patches {
             let v = *params.get(p.param as usize).ok_or_else(|| err!(Internal, "the plan has no parameter {}", p.param))?;
             let (new, at) = (word_of(v, p.dtype, p.high).to_ne_bytes(), p.at as usize);
             if blob[at..at + 4] != new {
                 blob[at..at + 4].copy_from_slice(&new);
-                *written = false;
+                changed = true;
             }
         }
+        Ok(changed)
+    }
+
+    /// Puts it in an encoder of the application. The numbers go with it, so that each of several encodings has its own.
+    pub(super) fn encode(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder, params: &[Scalar]) -> Result<()> {
+        let mut state = lock(&self.blob);
+        let (blob, written) = &mut *state;
+        self.patch(blob, params)?;
+        if self.patches.is_empty() {
+            if !std::mem::replace(written, true) && !blob.is_empty() {
+                gpu.queue.write_buffer(&self.numbers, 0, blob);
+            }
+        } else {
+            let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("numbers"),
+                size: self.numbers.size(),
+                usage: wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: true,
+            });
+            {
+                let mut to =
+                    staging.get_mapped_range_mut(..blob.len() as u64).map_err(|e| err!(Device, "wgpu: memory cannot be written: {e}"))?;
+                to.slice(..).copy_from_slice(blob);
+            }
+            staging.unmap();
+            encoder.copy_buffer_to_buffer(&staging, 0, &self.numbers, 0, self.numbers.size());
+            *written = false;
+        }
+        encode_into(encoder, &self.ready);
+        Ok(())
+    }
+
+    /// Runs it with these parameters.
+    pub(super) fn run(&self, gpu: &Gpu, params: &[Scalar]) -> Result<()> {
+        let mut state = lock(&self.blob);
+        let (blob, written) = &mut *state;
+        *written &= !self.patch(blob, params)?;
         let fresh = !std::mem::replace(written, true) && !blob.is_empty();
         let ran = gpu.guarded(|| {
             if fresh {

@@ -121,7 +121,8 @@ impl Gpu {
         let whole = bytes.len() / 4 * 4;
         let mut last = [0u8; 4];
         last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-        if bytes.len() < RING {
+        // On a borrowed device only the application submits.
+        if bytes.len() < RING || self.borrowed {
             return self.guarded(|| {
                 if whole > 0 {
                     self.queue.write_buffer(to, at, &bytes[..whole]);

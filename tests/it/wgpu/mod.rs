@@ -1,6 +1,7 @@
 //! The wgpu backend beyond what every device is tested for: the modules it emits, and what only a graphics device can get wrong.
 
 mod device;
+mod embed;
 mod faults;
 mod golden;
 mod limits;
