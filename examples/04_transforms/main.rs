@@ -7,6 +7,8 @@
 //! all of it together with the optimiser's update.
 
 mod picture;
+#[path = "../common/png.rs"]
+mod png;
 
 use lazuli::prelude::*;
 use picture::Run;

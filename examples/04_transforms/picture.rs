@@ -1,9 +1,7 @@
 //! The picture: four panels of orbits and one of the masses, drawn with smooth lines and written as a PNG.
 
-use flate2::write::ZlibEncoder;
-use flate2::{Compression, Crc};
-use lazuli::{Error, Result};
-use std::io::Write;
+use crate::png;
+use lazuli::Result;
 use std::path::Path;
 
 /// What there is to show.
@@ -175,35 +173,6 @@ pub fn write(path: &Path, run: &Run) -> Result<()> {
         canvas.glow(&panel, last, 24.0, colour);
         canvas.dot(&panel, last, 5.0, colour, 1.0);
     }
-    let io = |e: std::io::Error| Error::new(lazuli::ErrorKind::Io, format!("{}: {e}", path.display()));
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(io)?;
-    }
-    std::fs::write(path, png(&canvas).map_err(io)?).map_err(io)
-}
-
-/// An 8-bit RGB PNG.
-fn png(canvas: &Canvas) -> std::io::Result<Vec<u8>> {
-    let mut rows = ZlibEncoder::new(Vec::new(), Compression::best());
-    for row in canvas.pixels.chunks(canvas.width) {
-        // Filter 0: the bytes as they are.
-        let mut bytes = vec![0u8];
-        bytes.extend(row.iter().flatten().map(|c| (c.clamp(0.0, 1.0) * 255.0).round() as u8));
-        rows.write_all(&bytes)?;
-    }
-    let mut header = Vec::new();
-    header.extend((canvas.width as u32).to_be_bytes());
-    header.extend((canvas.height as u32).to_be_bytes());
-    header.extend([8, 2, 0, 0, 0]);
-    let mut out = b"\x89PNG\r\n\x1a\n".to_vec();
-    for (name, data) in [(b"IHDR", header), (b"IDAT", rows.finish()?), (b"IEND", Vec::new())] {
-        out.extend((data.len() as u32).to_be_bytes());
-        let mut crc = Crc::new();
-        crc.update(name);
-        crc.update(&data);
-        out.extend(name);
-        out.extend(data);
-        out.extend(crc.sum().to_be_bytes());
-    }
-    Ok(out)
+    let rgb: Vec<u8> = canvas.pixels.iter().flatten().map(|c| (c.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
+    png::write(path, canvas.width, &rgb)
 }

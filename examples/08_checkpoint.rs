@@ -1,6 +1,6 @@
 //! What checkpoint policies save: memory between the passes of a deep residual net, and what computing again costs.
 //!
-//!     cargo run --release --example 05_checkpoint
+//!     cargo run --release --example 08_checkpoint
 
 use lazuli::prelude::*;
 use lazuli::{Policy, checkpoint_name, checkpoint_with};
