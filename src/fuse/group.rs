@@ -132,7 +132,7 @@ pub(super) struct Grouper<'a> {
     cones: Vec<Cone>,
     /// Consumers of each value: who, through which views, as which operand.
     pub(super) uses: Vec<SmallVec<[(ValueId, Edge, u8); 2]>>,
-    output: Vec<bool>,
+    pub(super) output: Vec<bool>,
     pub(super) place: Vec<SmallVec<[(GroupId, Level); 2]>>,
     pub(super) g: Grouping,
     fuse: bool,
@@ -167,6 +167,7 @@ pub fn group(t: &Trace, fuse: bool) -> Grouping {
     if fuse {
         s.merge_siblings();
         s.merge_readers();
+        s.keep_private();
     }
     s.g
 }

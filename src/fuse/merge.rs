@@ -24,6 +24,22 @@ impl Grouper<'_> {
         }
     }
 
+    /// What only the value's own kernel reads, now that its readers have come there, is not stored any more.
+    pub(super) fn keep_private(&mut self) {
+        for v in self.t.values() {
+            let Some(home) = self.g.home[v.index()] else { continue };
+            let own = |c: ValueId| !self.place[c.index()].is_empty() && self.place[c.index()].iter().all(|p| p.0 == home);
+            let uses = &self.uses[v.index()];
+            if matches!(self.g.groups[home as usize].kind, Kind::Loop)
+                && !self.output[v.index()]
+                && !uses.is_empty()
+                && uses.iter().all(|u| own(u.0))
+            {
+                self.g.stored[v.index()] = false;
+            }
+        }
+    }
+
     /// Whether group `b`, elementwise or of the same rows, reads elements that group `a` reads or writes too, and of `a`'s results nothing
     /// but the same row's, or where `a` has no rows the same element's.
     fn reader_joins(&self, a: GroupId, b: GroupId, reads: &[Vec<ValueId>]) -> bool {
@@ -150,6 +166,13 @@ impl Grouper<'_> {
         let into = &mut self.g.groups[a as usize];
         into.members.append(&mut from.members);
         into.reductions += from.reductions;
+        for places in self.place.iter_mut().filter(|p| p.iter().any(|x| x.0 == b)) {
+            if places.iter().any(|x| x.0 == a) {
+                places.retain(|x| x.0 != b);
+            } else {
+                places.iter_mut().filter(|x| x.0 == b).for_each(|x| x.0 = a);
+            }
+        }
         for s in from.succ {
             if !into.succ.contains(&s) {
                 into.succ.push(s);

@@ -225,8 +225,18 @@ pub fn lay_out(
     Ok(Layout { schedule: s, results, live_bytes })
 }
 
-/// Places temporaries, largest first, at the lowest offset free over their whole life. Returns the lower bound: the largest sum of live
-/// bytes.
+/// An order in which temporaries are placed.
+type Order = fn(size: usize, life: &Life) -> (usize, usize);
+/// The first is nearly always as good as any; a few sizes that do not fit together may want another.
+const ORDERS: [Order; 4] = [
+    |size, life| (usize::MAX - size, life.first),
+    |size, life| (usize::MAX - (life.last - life.first), usize::MAX - size),
+    |size, life| (life.first, usize::MAX - size),
+    |size, life| (usize::MAX - life.last, usize::MAX - size),
+];
+
+/// Places temporaries one after the other, each at the lowest offset free over its whole life. Returns the lower bound: the largest sum of
+/// live bytes.
 fn pack(s: &mut Schedule, lives: &[Life], alignment: usize) -> usize {
     let size = |s: &Schedule, i: usize| s.slots[i].bytes().next_multiple_of(alignment);
     let mut temps: Vec<usize> =
@@ -243,26 +253,39 @@ fn pack(s: &mut Schedule, lives: &[Life], alignment: usize) -> usize {
         live += d;
         live_bytes = live_bytes.max(live as usize);
     }
-    temps.sort_by_key(|&i| (std::cmp::Reverse(size(s, i)), lives[i].first));
-    let mut placed: Vec<(usize, usize, usize)> = Vec::new();
-    for i in temps {
-        let need = size(s, i);
-        let mut busy: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(|&&(j, _, _)| lives[j].first <= lives[i].last && lives[i].first <= lives[j].last)
-            .map(|&(_, a, b)| (a, b))
-            .collect();
-        busy.sort_unstable();
-        let mut at = 0;
-        for (a, b) in busy {
-            if a >= at + need {
-                break;
+    let mut best: Option<(usize, Vec<(usize, usize)>)> = None;
+    for order in ORDERS {
+        temps.sort_by_key(|&i| order(size(s, i), &lives[i]));
+        let mut placed: Vec<(usize, usize, usize)> = Vec::new();
+        let mut total = 0;
+        for &i in &temps {
+            let need = size(s, i);
+            let mut busy: Vec<(usize, usize)> = placed
+                .iter()
+                .filter(|&&(j, _, _)| lives[j].first <= lives[i].last && lives[i].first <= lives[j].last)
+                .map(|&(_, a, b)| (a, b))
+                .collect();
+            busy.sort_unstable();
+            let mut at = 0;
+            for (a, b) in busy {
+                if a >= at + need {
+                    break;
+                }
+                at = at.max(b);
             }
-            at = at.max(b);
+            total = total.max(at + need);
+            placed.push((i, at, at + need));
         }
-        s.slots[i].place = Place::Arena(at);
-        s.arena_bytes = s.arena_bytes.max(at + need);
-        placed.push((i, at, at + need));
+        if best.as_ref().is_none_or(|b| total < b.0) {
+            best = Some((total, placed.into_iter().map(|(i, at, _)| (i, at)).collect()));
+        }
+        if total <= live_bytes + live_bytes / 20 {
+            break;
+        }
+    }
+    if let Some((total, placed)) = best {
+        s.arena_bytes = total;
+        placed.into_iter().for_each(|(i, at)| s.slots[i].place = Place::Arena(at));
     }
     live_bytes
 }

@@ -5,8 +5,8 @@
 //! others meet: half if every operand is, F32 if any is not (a number is whatever the others are). Results have the dtypes they had, so a
 //! gradient with respect to F32 parameters (*masters*) is F32: it passes the casts.
 //!
-//! F64, integers and what the program casts itself stay as they are. A checkpoint's body is treated like the rest; the bodies of other
-//! regions, which have rules or states of fixed types, keep F32.
+//! F64, integers and what the program casts itself stay as they are. The bodies of checkpoints, branches and loops are treated like the rest, but
+//! what goes in and out of them, such as a loop's state, keeps its type; a body with a rule of its own, and the condition of a loop, keep F32.
 
 use crate::base::{DType, Scalar};
 use crate::trace::{Args, Binary, Inst, Op, Reduce, Region, RegionKind, Trace, Unary, ValueId};
@@ -113,20 +113,28 @@ impl Caster<'_> {
         self.number[v.index()].is_none_or(|x| x.is_finite() && !Scalar::Float(x).cast(self.rules.half).as_f64().is_finite())
     }
 
+    /// The region with its bodies under the rules. What goes in and out of them has the types it had.
+    fn region(&self, r: &Region, inst: &Inst) -> Op {
+        let mut numbers: Vec<Option<f64>> = inst.args.iter().map(|a| self.number[a.index()]).collect();
+        let kind = match &r.kind {
+            RegionKind::Checkpoint(_) => r.kind.clone(),
+            RegionKind::Cond(other) => RegionKind::Cond(Arc::new(autocast(other, self.rules, &numbers))),
+            // What a loop carries is a number in its first iteration only. Whether to go on is decided as without autocast.
+            RegionKind::Loop(l) => {
+                numbers.truncate(l.consts);
+                r.kind.clone()
+            }
+            RegionKind::CustomJvp(_) | RegionKind::CustomVjp(_) => return inst.op.clone(),
+        };
+        Op::Region(Arc::new(Region { kind, body: Arc::new(autocast(&r.body, self.rules, &numbers)) }))
+    }
+
     fn instruction(&mut self, inst: &Inst) -> ValueId {
         let t = self.t;
         let full: Vec<bool> = inst.args.iter().map(|&a| t.dtype(a) == DType::F32).collect();
         if let Op::Region(r) = &inst.op {
             let args: Args = inst.args.iter().map(|&a| self.in_dtype(a, t.dtype(a))).collect();
-            let op = match r.kind {
-                RegionKind::Checkpoint(_) => {
-                    let numbers: Vec<Option<f64>> = inst.args.iter().map(|a| self.number[a.index()]).collect();
-                    let body = Arc::new(autocast(&r.body, self.rules, &numbers));
-                    Op::Region(Arc::new(Region { kind: r.kind.clone(), body }))
-                }
-                _ => inst.op.clone(),
-            };
-            return self.out.push_typed(op, &args, inst.dtype, inst.shape.clone(), inst.site);
+            return self.out.push_typed(self.region(r, inst), &args, inst.dtype, inst.shape.clone(), inst.site);
         }
         // What has no F32 operand has nothing to choose; what the program casts itself is as it was.
         let own_cast = matches!(inst.op, Op::Cast) && inst.dtype != DType::F32;

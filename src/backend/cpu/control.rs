@@ -5,6 +5,7 @@
 use super::drive::Held;
 use super::executable::{CpuExecutable, Table};
 use super::pool::pool;
+use super::resident::{self, Body};
 use super::strip::{Buffers, Course, Strips};
 use super::{MEMORY, nest::internal};
 use crate::backend::counters;
@@ -51,6 +52,8 @@ struct Loop {
     arena: usize,
     number: usize,
     flag: usize,
+    /// Of the body's kernels, set up for all iterations.
+    body_memory: usize,
     workspace: usize,
     /// Runs all iterations on a strip of the elements at a time.
     strips: Option<Strips>,
@@ -91,7 +94,7 @@ impl Sub {
             self.exe.execute(inputs, &outputs, held.get(), &mut Table::new())?;
             self.copies(inputs, &outputs, to, sizes);
         }
-        counters::LAUNCHES.fetch_add(self.exe.steps() as u64, Relaxed);
+        counters::LAUNCHES.fetch_add(self.exe.steps().len() as u64, Relaxed);
         Ok(())
     }
 
@@ -162,7 +165,7 @@ impl Code {
             {
                 let _ = writeln!(out, "all iterations on one strip of the elements after the other");
             }
-            (0..sub.exe.steps()).for_each(|i| out.push_str(&crate::backend::Executable::source(&sub.exe, i)));
+            (0..sub.exe.steps().len()).for_each(|i| out.push_str(&crate::backend::Executable::source(&sub.exe, i)));
         }
     }
 }
@@ -182,12 +185,13 @@ impl Loop {
         let unread = p.carry.iter().zip(read).map(|(&b, &read)| if read { 0 } else { place(b) }).collect();
         let rows = p.rows.iter().zip(&read[p.carry.len()..]).map(|(&b, &read)| if read { 0 } else { place(b) }).collect();
         let (arena, number, flag) = (place(body.exe.arena_bytes()), place(8), place(1));
+        let body_memory = place(resident::bytes(&body.exe));
         // A condition looks at all elements, and what is copied between iterations is no part of the kernel.
         let own =
             |k: usize| matches!(body.results[k], PlanResult::Output(n) if body.owner[n as usize] == k) || in_place.get(k) == Some(&true);
         let plain = first.is_none() && body.results.len() == p.carry.len() + p.rows.len() && (0..body.results.len()).all(own);
         let strips = if plain { Strips::new(&body.exe)? } else { None };
-        Ok(Loop { p: p.clone(), body, first, in_place, others, unread, rows, arena, number, flag, workspace, strips })
+        Ok(Loop { p: p.clone(), body, first, in_place, others, unread, rows, arena, number, flag, body_memory, workspace, strips })
     }
 
     /// # Safety
@@ -221,7 +225,7 @@ impl Loop {
                 given.push(number.cast());
                 first.run(&given, &[flag], &[1])?;
             }
-            let mut count = 0u64;
+            let (mut count, mut stripped) = (0u64, false);
             if let Some(strips) = &self.strips
                 && most != u64::MAX
             {
@@ -248,11 +252,11 @@ impl Loop {
                 if most % 2 == 1 {
                     std::mem::swap(&mut current, &mut other);
                 }
-                count = most;
+                (count, stripped) = (most, true);
             }
             let mut to: SmallVec<[*mut u8; 16]> = SmallVec::from_elem(flag, self.body.results.len());
             let mut outputs: SmallVec<[*mut u8; 16]> = SmallVec::from_elem(flag, self.body.owner.len());
-            let mut table = Table::new();
+            let mut body = Body::new(&self.body.exe, at(self.body_memory));
             let mut sizes: SmallVec<[usize; 16]> = p.carry.iter().chain(&p.rows).copied().collect();
             sizes.resize(self.body.results.len(), 1);
             while count < most && *flag != 0 {
@@ -272,12 +276,12 @@ impl Loop {
                 for (o, &k) in outputs.iter_mut().zip(&self.body.owner) {
                     *o = to[k];
                 }
-                self.body.exe.execute(&inputs, &outputs, at(self.arena), &mut table)?;
+                body.run(&inputs, &outputs, at(self.arena))?;
                 self.body.copies(&inputs, &outputs, &to, &sizes);
                 std::mem::swap(&mut current, &mut other);
                 count += 1;
             }
-            counters::LAUNCHES.fetch_add(count * self.body.exe.steps() as u64, Relaxed);
+            counters::LAUNCHES.fetch_add(if stripped { 1 } else { count * self.body.exe.steps().len() as u64 }, Relaxed);
             for k in 0..carry {
                 if !results[k].is_null() && current[k] != results[k] {
                     std::ptr::copy_nonoverlapping(current[k], results[k], p.carry[k]);

@@ -114,75 +114,90 @@ impl Driver {
     /// # Safety
     /// `args` are the kernel's buffers, `params` its parameters (see [`Task::start`]).
     pub unsafe fn task(&self, i: usize, args: &[*mut u8], params: *const u64) {
-        let b = &self.b;
         let (piece, per_task) = match self.plan {
             Plan::Tiled { piece, per_task } => (piece, per_task),
             // SAFETY: as promised.
             Plan::Blocked { per_task } => return unsafe { self.blocked(i, per_task, args, params) },
             _ => return,
         };
-        let units = self.units(piece);
-        let (from, to) = (i * per_task, units.min((i + 1) * per_task));
-        with_scratch(b.task_bytes(), |mem| {
+        let (from, to) = (i * per_task, self.units(piece).min((i + 1) * per_task));
+        with_scratch(self.b.task_bytes(), |mem| {
             // SAFETY: as promised.
-            unsafe {
-                let mut t = Task::start(b, args, params, mem);
-                match b.nest.mode {
-                    Mode::Row => {
-                        t.seek(from);
-                        if let (Some(lean), None) = (&b.lean, &self.between) {
-                            let mut u = from;
-                            while u < to {
-                                let n = t.run_of_rows(lean.rows.min(to - u));
-                                t.lean_rows(lean, n);
-                                u += n;
-                                if u < to {
-                                    t.skip(n);
-                                }
+            unsafe { self.walk(&mut Task::start(&self.b, args, params, mem), piece, from, to) }
+        });
+    }
+
+    /// If all of the kernel is one tiled task that is worth no second thread: the lanes of its pieces and the number of its units.
+    pub fn single(&self) -> Option<(usize, usize)> {
+        match self.plan {
+            Plan::Tiled { piece, per_task } if self.cost <= SERIAL_NS && self.units(piece) <= per_task => Some((piece, self.units(piece))),
+            _ => None,
+        }
+    }
+
+    /// Runs units `from..to` of a tiled plan.
+    ///
+    /// # Safety
+    /// `t` is a task of this kernel, and the units are inside its domain.
+    pub unsafe fn walk(&self, t: &mut Task<'_>, piece: usize, from: usize, to: usize) {
+        let b = &self.b;
+        // SAFETY: as promised.
+        unsafe {
+            match b.nest.mode {
+                Mode::Row => {
+                    t.seek(from);
+                    if let (Some(lean), None) = (&b.lean, &self.between) {
+                        let mut u = from;
+                        while u < to {
+                            let n = t.run_of_rows(lean.rows.min(to - u));
+                            t.lean_rows(lean, n);
+                            u += n;
+                            if u < to {
+                                t.skip(n);
                             }
-                            t.finish();
-                            return;
                         }
-                        for u in from..to {
-                            self.row_point(&mut t);
-                            if u + 1 < to {
-                                t.step();
-                            }
-                        }
+                        t.finish();
+                        return;
                     }
-                    _ => {
-                        let pieces = b.vec_total.div_ceil(piece).max(1);
-                        let mut p = from % pieces;
-                        t.seek(from / pieces);
-                        if let ([p], 1, Mode::Point) = (&b.programs[..], pieces, b.nest.mode)
-                            && let Some(slots) = p.copy
-                        {
-                            t.copies(slots, to - from);
-                            t.finish();
-                            return;
-                        }
-                        for u in from..to {
-                            let (v0, v1) = (p * piece, b.vec_total.min((p + 1) * piece));
-                            if b.nest.mode == Mode::Column {
-                                self.column_block(&mut t, v0, v1);
-                            } else {
-                                for k in 0..b.programs.len() {
-                                    t.enter(k);
-                                    t.place(k, v0);
-                                    t.tiles(k, v0, v1);
-                                }
-                            }
-                            p += 1;
-                            if p == pieces && u + 1 < to {
-                                p = 0;
-                                t.step();
-                            }
+                    for u in from..to {
+                        self.row_point(t);
+                        if u + 1 < to {
+                            t.step();
                         }
                     }
                 }
-                t.finish();
+                _ => {
+                    let pieces = b.vec_total.div_ceil(piece).max(1);
+                    let mut p = from % pieces;
+                    t.seek(from / pieces);
+                    if let ([p], 1, Mode::Point) = (&b.programs[..], pieces, b.nest.mode)
+                        && let Some(slots) = p.copy
+                    {
+                        t.copies(slots, to - from);
+                        t.finish();
+                        return;
+                    }
+                    for u in from..to {
+                        let (v0, v1) = (p * piece, b.vec_total.min((p + 1) * piece));
+                        if b.nest.mode == Mode::Column {
+                            self.column_block(t, v0, v1);
+                        } else {
+                            for k in 0..b.programs.len() {
+                                t.enter(k);
+                                t.place(k, v0);
+                                t.tiles(k, v0, v1);
+                            }
+                        }
+                        p += 1;
+                        if p == pieces && u + 1 < to {
+                            p = 0;
+                            t.step();
+                        }
+                    }
+                }
             }
-        });
+            t.finish();
+        }
     }
 
     unsafe fn blocked(&self, i: usize, per_task: usize, args: &[*mut u8], params: *const u64) {

@@ -38,7 +38,7 @@ fn stream_bytes() -> usize {
 }
 
 /// A kernel ready to run.
-enum Code {
+pub(super) enum Code {
     Driven(Box<Driver>),
     /// Parts of its domain, each with a program of its own.
     Cut(Vec<Driver>),
@@ -47,15 +47,17 @@ enum Code {
     Conv(Box<Conv>),
 }
 
-struct Instance {
+/// A kernel bound to slots.
+pub(super) struct Instance {
     kernel: Arc<Kernel>,
     style: StoreStyle,
-    code: Code,
-    slots: SmallVec<[u32; 8]>,
-    params: SmallVec<[u32; 4]>,
+    pub(super) code: Code,
+    pub(super) slots: SmallVec<[u32; 8]>,
+    pub(super) params: SmallVec<[u32; 4]>,
 }
 
-enum Step {
+/// A launch: instances of one kernel, or a branch or loop.
+pub(super) enum Step {
     Kernels(Vec<Instance>),
     Control(Box<control::Code>),
 }
@@ -276,9 +278,9 @@ impl CpuExecutable {
         i.params.is_empty().then_some((&*i.kernel, i.style, places))
     }
 
-    /// How many steps a run takes.
-    pub(super) fn steps(&self) -> usize {
-        self.steps.len()
+    /// The launches of a run.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// Bytes of arena a run needs.
@@ -296,24 +298,35 @@ impl CpuExecutable {
     /// # Safety
     /// Buffers of every input, every output and the arena, as large as the slots say.
     pub(super) unsafe fn execute(&self, inputs: &[*mut u8], outputs: &[*mut u8], arena: *mut u8, table: &mut Table) -> Result<()> {
+        self.bind(inputs, outputs, arena, table);
+        self.launch(table, &[])
+    }
+
+    /// Fills the table with the slots' buffers.
+    pub(super) fn bind(&self, inputs: &[*mut u8], outputs: &[*mut u8], arena: *mut u8, table: &mut Table) {
         table.clear();
         table.extend(self.slots.iter().map(|slot| match slot.place {
             Place::Input(i) => inputs[i as usize],
             Place::Output(i) => outputs[i as usize],
             Place::Arena(o) => arena.wrapping_add(o),
         }));
-        self.launch(table, &[])
     }
 
     fn launch(&self, table: &[*mut u8], params: &[Scalar]) -> Result<()> {
-        for s in &self.steps {
-            match s {
-                Step::Kernels(l) => launch(l, table, params)?,
-                // SAFETY: the table holds a buffer for every slot.
-                Step::Control(c) => unsafe { c.run(table, |s| self.slots[s as usize].bytes())? },
-            }
+        // SAFETY: the table holds a buffer for every slot.
+        self.steps.iter().try_for_each(|s| unsafe { self.step(s, table, params) })
+    }
+
+    /// Runs one of the plan's steps.
+    ///
+    /// # Safety
+    /// The table holds a buffer for every slot.
+    pub(super) unsafe fn step(&self, s: &Step, table: &[*mut u8], params: &[Scalar]) -> Result<()> {
+        match s {
+            Step::Kernels(l) => launch(l, table, params),
+            // SAFETY: as promised.
+            Step::Control(c) => unsafe { c.run(table, |s| self.slots[s as usize].bytes()) },
         }
-        Ok(())
     }
 }
 

@@ -42,6 +42,15 @@ struct Factor {
 /// A destination: argument, offset, batch strides, row and column stride.
 type Direct = (usize, i64, SmallVec<[i64; 4]>, isize, isize);
 
+/// A block of the result.
+pub struct Block {
+    batch: usize,
+    m0: usize,
+    n0: usize,
+    m: usize,
+    n: usize,
+}
+
 /// A matrix product ready to run.
 pub struct Matmul {
     batch: SmallVec<[usize; 4]>,
@@ -264,9 +273,36 @@ impl Matmul {
             unsafe { d.run(pool, &MEMORY, &own, params)? };
             Ok(at as isize)
         };
-        let (a_at, b_at) = (offset(&self.a)?, offset(&self.b)?);
+        let offsets = [offset(&self.a)?, offset(&self.b)?];
         debug_assert!(all.len() >= self.args);
-        let size = self.dtype.size();
+        let (bm, bn) = self.block_size();
+        let (rows, cols) = (self.m.div_ceil(bm), self.n.div_ceil(bn));
+        let all = Ptrs(&all);
+        let params = Ptr(params.cast_mut().cast());
+        let task = |i: usize| {
+            let (c, r, batch) = (i % cols, i / cols % rows, i / (cols * rows));
+            let (m0, n0) = (r * bm, c * bn);
+            let x = Block { batch, m0, n0, m: bm.min(self.m - m0), n: bn.min(self.n - n0) };
+            if self.direct.is_some() {
+                // SAFETY: as promised.
+                unsafe { self.product(&x, all.get(), offsets, std::ptr::null_mut()) };
+                return;
+            }
+            let block = self.block_bytes(&x);
+            with_scratch(block + self.epilogue.task_bytes(), |mem| {
+                // SAFETY: as promised; the scratch holds the block, then the task's memory.
+                unsafe {
+                    self.product(&x, all.get(), offsets, mem);
+                    self.finish(&mut Task::start(&self.epilogue, all.get(), params.get().cast(), mem.add(block)), &x, mem);
+                }
+            });
+        };
+        pool.run(self.batch.iter().product::<usize>() * rows * cols, self.cost > SERIAL_NS, &task);
+        Ok(())
+    }
+
+    /// Rows and columns of a block.
+    fn block_size(&self) -> (usize, usize) {
         let batches: usize = self.batch.iter().product();
         // Tall and narrow results are cut along their long side; small ones not at all.
         let work = self.m as f64 * self.n as f64 * self.k as f64;
@@ -281,67 +317,93 @@ impl Matmul {
                 break;
             }
         }
-        let (rows, cols) = (self.m.div_ceil(bm), self.n.div_ceil(bn));
-        let all = Ptrs(&all);
-        let params = Ptr(params.cast_mut().cast());
-        let e = &self.epilogue;
-        let task = |i: usize| {
-            let (c, r, batch) = (i % cols, i / cols % rows, i / (cols * rows));
-            let (m0, n0) = (r * bm, c * bn);
-            let (m, n) = (bm.min(self.m - m0), bn.min(self.n - n0));
-            let at = |base: i64, strides: &[i64]| {
-                let mut o = base;
-                let mut rest = batch;
-                for (e, s) in self.batch.iter().zip(strides).rev() {
-                    o += s * (rest % e) as i64;
-                    rest /= e;
-                }
-                o as isize
-            };
-            let pointer = |arg: usize, o: isize| all.get()[arg].wrapping_offset(o * size as isize);
-            let a = pointer(self.a.arg, at(self.a.base, &self.a.batch) + a_at + m0 as isize * self.a.outer);
-            let b = pointer(self.b.arg, at(self.b.base, &self.b.batch) + b_at + n0 as isize * self.b.outer);
-            let product = |dst: *mut u8, rs: isize, cs: isize| {
-                // SAFETY: the blocks lie inside the factors and the destination.
-                unsafe {
-                    gemm_block(self.dtype, (m, n, self.k), (dst, rs, cs), (a, self.a.outer, self.a.inner), (b, self.b.inner, self.b.outer))
-                }
-            };
-            if let Some((arg, base, strides, rs, cs)) = &self.direct {
-                product(pointer(*arg, at(*base, strides) + m0 as isize * rs + n0 as isize * cs), *rs, *cs);
+        (bm, bn)
+    }
+
+    /// The result as one block that is worth no second thread, if its factors are read where they are.
+    pub fn single(&self) -> Option<Block> {
+        let one = self.batch.iter().product::<usize>() == 1 && self.block_size() == (self.m, self.n);
+        (one && self.cost <= SERIAL_NS && self.a.make.is_none() && self.b.make.is_none()).then_some(Block {
+            batch: 0,
+            m0: 0,
+            n0: 0,
+            m: self.m,
+            n: self.n,
+        })
+    }
+
+    /// What computes where each factor begins, if that depends on values: an I64, the last argument after the kernel's.
+    pub fn offsets(&self) -> [Option<&Driver>; 2] {
+        [self.a.offset.as_deref(), self.b.offset.as_deref()]
+    }
+
+    /// What is computed of a block's product, unless that is the result as it is.
+    pub fn epilogue(&self) -> Option<&Bound> {
+        self.direct.is_none().then_some(&self.epilogue)
+    }
+
+    /// Bytes of a block's product.
+    pub fn block_bytes(&self, x: &Block) -> usize {
+        (x.m * x.n * self.dtype.size()).next_multiple_of(64)
+    }
+
+    /// Computes the product of a block: into the result, or row-major into `to` where there is an epilogue.
+    ///
+    /// # Safety
+    /// `args` are the kernel's buffers and the temporaries of its factors, `offsets` where these begin; `to` has
+    /// [`block_bytes`](Matmul::block_bytes).
+    pub unsafe fn product(&self, x: &Block, args: &[*mut u8], offsets: [isize; 2], to: *mut u8) {
+        let size = self.dtype.size();
+        let at = |base: i64, strides: &[i64]| {
+            let mut o = base;
+            let mut rest = x.batch;
+            for (e, s) in self.batch.iter().zip(strides).rev() {
+                o += s * (rest % e) as i64;
+                rest /= e;
+            }
+            o as isize
+        };
+        let pointer = |arg: usize, o: isize| args[arg].wrapping_offset(o * size as isize);
+        let a = pointer(self.a.arg, at(self.a.base, &self.a.batch) + offsets[0] + x.m0 as isize * self.a.outer);
+        let b = pointer(self.b.arg, at(self.b.base, &self.b.batch) + offsets[1] + x.n0 as isize * self.b.outer);
+        let to = match &self.direct {
+            Some((arg, base, strides, rs, cs)) => (pointer(*arg, at(*base, strides) + x.m0 as isize * rs + x.n0 as isize * cs), *rs, *cs),
+            None => (to, x.n as isize, 1),
+        };
+        // SAFETY: the blocks lie inside the factors and the destination.
+        unsafe { gemm_block(self.dtype, (x.m, x.n, self.k), to, (a, self.a.outer, self.a.inner), (b, self.b.inner, self.b.outer)) }
+    }
+
+    /// Runs the epilogue on a block's product.
+    ///
+    /// # Safety
+    /// `t` is a task of the [`epilogue`](Matmul::epilogue), `from` what [`product`](Matmul::product) wrote.
+    pub unsafe fn finish(&self, t: &mut Task<'_>, x: &Block, from: *mut u8) {
+        let size = self.dtype.size() as isize;
+        let &Block { batch, m0, n0, m, n } = x;
+        // SAFETY: as promised.
+        unsafe {
+            if self.rows_at_once {
+                t.seek(batch);
+                t.set_point_result(from.wrapping_offset(-((m0 * n) as isize * size)));
+                t.enter(0);
+                t.place(0, m0 * n);
+                t.tiles(0, m0 * n, (m0 + m) * n);
+                t.finish();
                 return;
             }
-            let block = (m * n * size).next_multiple_of(64);
-            with_scratch(block + e.task_bytes(), |mem| {
-                product(mem, n as isize, 1);
-                // SAFETY: as promised; the scratch holds the block, then the task's memory.
-                unsafe {
-                    let mut t = Task::start(e, all.get(), params.get().cast(), mem.add(block));
-                    if self.rows_at_once {
-                        t.seek(batch);
-                        t.set_point_result(mem.wrapping_offset(-((m0 * n * size) as isize)));
-                        t.enter(0);
-                        t.place(0, m0 * n);
-                        t.tiles(0, m0 * n, (m0 + m) * n);
-                        t.finish();
-                        return;
-                    }
-                    t.seek(batch * self.m + m0);
-                    for y in 0..m {
-                        t.set_point_result(mem.wrapping_offset((y * n) as isize * size as isize - (n0 * size) as isize));
-                        t.enter(0);
-                        t.place(0, n0);
-                        t.tiles(0, n0, n0 + n);
-                        if y + 1 < m {
-                            t.step();
-                        }
-                    }
-                    t.finish();
+            t.seek(batch * self.m + m0);
+            for y in 0..m {
+                t.set_point_result(from.wrapping_offset(((y * n) as isize - n0 as isize) * size));
+                t.enter(0);
+                t.place(0, n0);
+                t.tiles(0, n0, n0 + n);
+                if y + 1 < m {
+                    t.step();
                 }
-            });
-        };
-        pool.run(batches * rows * cols, self.cost > SERIAL_NS, &task);
-        Ok(())
+            }
+            t.finish();
+        }
     }
 }
 

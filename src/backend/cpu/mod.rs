@@ -23,6 +23,7 @@ pub mod nest;
 mod packed;
 pub mod pool;
 pub mod program;
+mod resident;
 mod rewrite;
 mod run;
 mod scatter;

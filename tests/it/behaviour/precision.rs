@@ -56,6 +56,35 @@ fn each_op_is_on_its_list() {
 }
 
 #[test]
+fn autocast_reaches_into_branches_and_loops() {
+    let (x, w) = (matrix(3, [5, 4]), matrix(4, [4, 4]));
+    let flag = Tensor::full([], true);
+    let f = |w: &Tensor| {
+        let (last, rows) = scan(matrix(5, [1, 4]), &x, |h: Tensor, x: Tensor| {
+            let h = (h.matmul(w) + x).tanh();
+            (h.clone(), h)
+        });
+        let either = cond(&flag, |h: &Tensor| h.matmul(w), |h: &Tensor| h.matmul(&(w * 2.0)), &last);
+        (rows, either)
+    };
+    let (full, half) = (f(&w), autocast(DType::F16, f)(&w));
+    assert_eq!((half.0.dtype(), half.1.dtype()), (DType::F32, DType::F32));
+    let r = lazuli::explain(&[&half.0, &half.1]);
+    assert_eq!(dtypes(r.trace(), "dot"), ["f16"; 3], "{}", r.trace());
+    near(&half.0, &read(&full.0), 4e-3);
+    near(&half.1, &read(&full.1), 8e-3);
+    // And back out: the gradient passes the casts of every iteration.
+    let loss = |f: &dyn Fn(&Tensor) -> (Tensor, Tensor), w: &Tensor| {
+        let (rows, either) = f(w);
+        rows.square().sum(..) + either.sum(..)
+    };
+    let exact = grad(|w: &Tensor| loss(&f, w), &w);
+    let cast = grad(|w: &Tensor| loss(&|w: &Tensor| autocast(DType::BF16, f)(w), w), &w);
+    assert_eq!(cast.dtype(), DType::F32);
+    near(&cast, &read(&exact), 0.2);
+}
+
+#[test]
 fn autocast_composes_with_the_other_transforms() {
     let (x, w) = (matrix(1, [6, 4]), matrix(2, [4, 4]));
     let f = |w: &Tensor| x.matmul(w).tanh().square().sum(..);

@@ -7,7 +7,7 @@ use crate::base::{DType, Result};
 use crate::loops::legalize::{StoreForm, per_word};
 use crate::loops::order::Node;
 use crate::loops::{Index, IndexId, Kernel};
-use crate::trace::{Binary, ScatterMode};
+use crate::trace::ScatterMode;
 
 /// Axes that, together with the computed row, name a destination: each steps through it with a stride of its own.
 fn own_axes(k: &Kernel, index: IndexId) -> Option<Vec<usize>> {
@@ -80,22 +80,12 @@ pub(super) fn emit(e: &mut Emitter<'_>, mode: ScatterMode) -> Result<()> {
     }
     e.compute([Node::Index(store.index), Node::Expr(store.value)], false)?;
     let (index, value) = (e.n(store.index), e.e(store.value));
-    let result = match mode {
-        ScatterMode::Set => value,
-        mode => {
-            let op = match mode {
-                ScatterMode::Max => Binary::Max,
-                ScatterMode::Min => Binary::Min,
-                ScatterMode::Prod => Binary::Mul,
-                ScatterMode::Add | ScatterMode::Set => Binary::Add,
-            };
+    let result = match mode.combines() {
+        None => value,
+        Some(op) => {
             let old = e.load(arg, &index);
             e.line(format!("let old = {old};"));
-            if d == DType::Bool && op == Binary::Add {
-                "old | VALUE".replace("VALUE", &value)
-            } else {
-                binary(op, d.accumulator(), "old", &value)
-            }
+            binary(op, d.accumulator(), "old", &value)
         }
     };
     let form = if per_word(d) == 1 { StoreForm::Plain } else { StoreForm::Shared };
