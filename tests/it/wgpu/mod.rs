@@ -4,6 +4,7 @@ mod device;
 mod faults;
 mod golden;
 mod limits;
+mod replay;
 
 use crate::devices;
 use lazuli::backend::wgpu::Bounds;
