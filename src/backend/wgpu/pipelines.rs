@@ -59,14 +59,14 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 /// The contents of a cache file, if it is whole.
-pub(super) fn decode(bytes: &[u8]) -> Option<&[u8]> {
+fn decode(bytes: &[u8]) -> Option<&[u8]> {
     let rest = bytes.strip_prefix(MAGIC.as_slice())?;
     let (sum, data) = rest.split_first_chunk::<8>()?;
     (u64::from_le_bytes(*sum) == checksum(data)).then_some(data)
 }
 
 /// A cache file of these contents.
-pub(super) fn encode(data: &[u8]) -> Vec<u8> {
+fn encode(data: &[u8]) -> Vec<u8> {
     [MAGIC.as_slice(), &checksum(data).to_le_bytes(), data].concat()
 }
 
@@ -248,5 +248,22 @@ impl Gpu {
         }
         groups.insert(key, g.clone());
         g
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode, encode};
+
+    #[test]
+    fn files_that_are_cut_or_changed_are_not_used() {
+        let file = encode(b"compiled code");
+        assert_eq!(decode(&file), Some(&b"compiled code"[..]));
+        assert!((0..file.len()).all(|n| decode(&file[..n]).is_none()));
+        for n in 0..file.len() {
+            let mut changed = file.clone();
+            changed[n] ^= 1;
+            assert_eq!(decode(&changed), None, "byte {n}");
+        }
     }
 }
