@@ -32,12 +32,15 @@ pub(super) struct Layout {
     pipeline: wgpu::PipelineLayout,
 }
 
+/// Which bindings are writable, and whether the numbers are in storage.
+type LayoutKey = (Vec<bool>, bool);
+
 /// Layout, size of the block of numbers, and the parts of buffers bound.
 type GroupKey = (u64, u32, Vec<(u64, u64, u64)>);
 
 pub(super) struct Pipelines {
     by_text: Mutex<HashMap<String, Arc<Pipeline>>>,
-    layouts: Mutex<HashMap<(Vec<bool>, bool), Arc<Layout>>>,
+    layouts: Mutex<HashMap<LayoutKey, Arc<Layout>>>,
     groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
     next: AtomicU64,
     driver: Option<DriverCache>,

@@ -6,9 +6,12 @@ use crate::loops::{Access, Archetype, ExprId, ExprKind, Index, IndexId, Kernel, 
 /// Values of a module.
 const MOST: usize = 512;
 
-/// The kernel cut by results, each part with the arguments it needs (as numbers of the kernel's) and parameters; `None` if it is small
+/// A kernel of some results, and which of the whole's arguments and parameters its own are.
+pub(super) type Part = (Kernel, Vec<usize>, Vec<usize>);
+
+/// The kernel cut by results; `None` if it is small
 /// enough, or reads what it writes.
-pub(super) fn cut(k: &Kernel, buffers: &[(u32, bool)]) -> Option<Vec<(Kernel, Vec<usize>, Vec<usize>)>> {
+pub(super) fn cut(k: &Kernel, buffers: &[(u32, bool)]) -> Option<Vec<Part>> {
     if k.archetype != Archetype::Pointwise || k.exprs.len() <= MOST || k.passes.len() != 1 || k.passes[0].stores.len() < 2 {
         return None;
     }
@@ -32,7 +35,7 @@ pub(super) fn cut(k: &Kernel, buffers: &[(u32, bool)]) -> Option<Vec<(Kernel, Ve
 }
 
 /// The kernel with these stores alone.
-fn part(k: &Kernel, stores: Vec<crate::loops::Store>) -> Option<(Kernel, Vec<usize>, Vec<usize>)> {
+fn part(k: &Kernel, stores: Vec<crate::loops::Store>) -> Option<Part> {
     let mut out = Kernel { passes: Vec::new(), exprs: Vec::new(), indices: Vec::new(), args: Vec::new(), params: Vec::new(), ..k.clone() };
     let (mut args, mut params): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
     let mut exprs = vec![ExprId(0); k.exprs.len()];
