@@ -173,6 +173,7 @@ proptest! {
 
     #[test]
     fn order_and_company_change_nothing(seed in 0u64..100_000, size in 2usize..14, layers in layers()) {
+        crate::devices::needs_f64!("order_and_company_change_nothing", Ok(()));
         let made = base(seed, size);
         prop_assume!(made.is_some());
         let (trace, inputs) = made.unwrap();
@@ -193,6 +194,7 @@ proptest! {
 
     #[test]
     fn stacks_have_the_derivatives_of_central_differences(seed in 0u64..100_000, size in 2usize..10, layers in layers()) {
+        crate::devices::needs_f64!("stacks_have_the_derivatives_of_central_differences", Ok(()));
         let made = base(seed, size);
         prop_assume!(made.is_some());
         let (trace, inputs) = made.unwrap();

@@ -4,11 +4,12 @@
 
 use super::control::{self, Copies};
 use super::emit::{ArgUse, Word, emit};
-use super::gpu::Gpu;
+use super::gpu::{Gpu, PARAMS};
 use super::memory::{ALIGN, Range, View, WgpuStorage};
 use super::pieces::{self, Piece};
-use super::pipelines::Pipeline;
+use super::pipelines::{NUMBERS_IN_STORAGE, Pipeline};
 use super::record::{Found, Ids, Recorder};
+use super::results;
 use crate::backend::{Executable, Failed, counters};
 use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Storage};
@@ -132,6 +133,15 @@ impl Code {
             }
             buffers.push((s.0, slot.bytes() as u64 > gpu.span()));
         }
+        if let Some(parts) = results::cut(k, &buffers) {
+            let mut all = Vec::with_capacity(parts.len());
+            for (kernel, args, params) in parts {
+                let slots_of = args.iter().map(|&n| i.slots[n]).collect();
+                let i = Instance { kernel: Arc::new(kernel), slots: slots_of, params: params.iter().map(|&p| i.params[p]).collect() };
+                all.extend(Code::new(gpu, &i, slots, inside, arena)?);
+            }
+            return Ok(all);
+        }
         if buffers.iter().all(|b| !b.1) {
             return Ok(vec![Code::piece(gpu, i, k, None, slots, inside, arena)?]);
         }
@@ -188,10 +198,13 @@ impl Code {
         // Parts of the arena are parts of one buffer, which is bound in one way only.
         let in_arena = |n: usize| matches!(slot(n).place, Place::Arena(_));
         let written = !spilled.is_empty() || (0..k.args.len()).any(|n| in_arena(n) && k.args[n].access != Access::Read);
-        let m = emit(k, &gpu.target, &uses, written || inside.is_some())?;
+        let mut m = emit(k, &gpu.target, &uses, written || inside.is_some())?;
+        if gpu.many_numbers(m.block.len()) {
+            m.text = m.text.replacen("var<uniform> p:", NUMBERS_IN_STORAGE, 1);
+        }
         let pipeline = gpu.pipeline(&m.text, &m.bindings, m.workspace > 0)?;
-        if m.block.len() * 4 > 64 << 10 {
-            bail!(Internal, "wgpu: a kernel takes {} numbers", m.block.len());
+        if m.block.len() * 4 > PARAMS {
+            bail!(Argument, "wgpu: a kernel takes {} numbers: evaluate parts of it apart", m.block.len());
         }
         if m.workspace as u64 > gpu.span() {
             bail!(

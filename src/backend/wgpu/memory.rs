@@ -102,6 +102,11 @@ impl Allocator {
         let fits = |s: &Pool| s.limit.is_none_or(|l| s.reserved + size <= l);
         if !fits(&s) {
             flush(&mut s);
+            // Recorded plans hold buffers too; dropping them may give some back.
+            drop(s);
+            gpu.forget_bindings();
+            s = self.lock();
+            flush(&mut s);
             if !fits(&s) {
                 return Err(refuse(&s, "limit"));
             }

@@ -302,7 +302,7 @@ mod tests {
     fn masks_keep_their_meaning() {
         let k = kernel(
             "kernel pointwise\naxes 8\nargs a0: read f32[4], a1: write f32[8]\nn0 = i0\nn1 = -2\nn2 = n0 + n1\n\
-             e0: f32 = load a0[n2] if 0 <= n2 < 4 else 0\npass 0 outer\n  a1[n0] = e0\n",
+             e0: f32 = load a0[n2] where 0 <= n2 < 4 else 0.0\npass 0 outer\n  a1[n0] = e0\n",
         );
         let pieces = split(&k, &[(0, false), (1, true)], 12).unwrap();
         assert_eq!(pieces.len(), 3);

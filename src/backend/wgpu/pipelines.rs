@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+/// How a module with many numbers declares them.
+pub(super) const NUMBERS_IN_STORAGE: &str = "var<storage, read> p:";
 /// Bind groups kept.
 const GROUPS: usize = 8192;
 
@@ -30,12 +32,15 @@ pub(super) struct Layout {
     pipeline: wgpu::PipelineLayout,
 }
 
+/// Which bindings are writable, and whether the numbers are in storage.
+type LayoutKey = (Vec<bool>, bool);
+
 /// Layout, size of the block of numbers, and the parts of buffers bound.
 type GroupKey = (u64, u32, Vec<(u64, u64, u64)>);
 
 pub(super) struct Pipelines {
     by_text: Mutex<HashMap<String, Arc<Pipeline>>>,
-    layouts: Mutex<HashMap<Vec<bool>, Arc<Layout>>>,
+    layouts: Mutex<HashMap<LayoutKey, Arc<Layout>>>,
     groups: Mutex<HashMap<GroupKey, wgpu::BindGroup>>,
     next: AtomicU64,
     driver: Option<DriverCache>,
@@ -57,14 +62,14 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 /// The contents of a cache file, if it is whole.
-pub(super) fn decode(bytes: &[u8]) -> Option<&[u8]> {
+fn decode(bytes: &[u8]) -> Option<&[u8]> {
     let rest = bytes.strip_prefix(MAGIC.as_slice())?;
     let (sum, data) = rest.split_first_chunk::<8>()?;
     (u64::from_le_bytes(*sum) == checksum(data)).then_some(data)
 }
 
 /// A cache file of these contents.
-pub(super) fn encode(data: &[u8]) -> Vec<u8> {
+fn encode(data: &[u8]) -> Vec<u8> {
     [MAGIC.as_slice(), &checksum(data).to_le_bytes(), data].concat()
 }
 
@@ -133,8 +138,9 @@ impl Pipelines {
 }
 
 impl Gpu {
-    fn layout(&self, writable: &[bool]) -> Result<Arc<Layout>> {
-        if let Some(l) = lock(&self.pipelines.layouts).get(writable) {
+    fn layout(&self, writable: &[bool], many: bool) -> Result<Arc<Layout>> {
+        let key = (writable.to_vec(), many);
+        if let Some(l) = lock(&self.pipelines.layouts).get(&key) {
             return Ok(l.clone());
         }
         let entry = |binding: usize, ty: wgpu::BufferBindingType, dynamic: bool| wgpu::BindGroupLayoutEntry {
@@ -143,7 +149,8 @@ impl Gpu {
             ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: dynamic, min_binding_size: None },
             count: None,
         };
-        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, true)];
+        let numbers = if many { wgpu::BufferBindingType::Storage { read_only: true } } else { wgpu::BufferBindingType::Uniform };
+        let mut entries = vec![entry(0, numbers, true)];
         entries.extend(writable.iter().enumerate().map(|(n, w)| entry(n + 1, wgpu::BufferBindingType::Storage { read_only: !w }, false)));
         let l = self.guarded(|| {
             let bindings = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
@@ -154,7 +161,7 @@ impl Gpu {
             });
             Arc::new(Layout { id: self.pipelines.next.fetch_add(1, Relaxed), bindings, pipeline })
         })?;
-        Ok(lock(&self.pipelines.layouts).entry(writable.to_vec()).or_insert(l).clone())
+        Ok(lock(&self.pipelines.layouts).entry(key).or_insert(l).clone())
     }
 
     /// The compiled form of a module, from the cache if it is there.
@@ -164,6 +171,11 @@ impl Gpu {
     pub(super) fn pipeline(&self, text: &str, bindings: &[Binding], workspace: bool) -> Result<Arc<Pipeline>> {
         let writable: Vec<bool> = bindings.iter().map(|b| b.writable).chain(workspace.then_some(true)).collect();
         self.pipeline_of(text, &writable)
+    }
+
+    /// Whether a block of so many numbers is more than a uniform binding holds: it is bound as storage then.
+    pub(super) fn many_numbers(&self, words: usize) -> bool {
+        words * 4 > (self.limits.max_uniform_buffer_binding_size as usize).min(64 << 10)
     }
 
     /// As [`pipeline`](Gpu::pipeline), for storage bindings that are writable or not.
@@ -176,7 +188,15 @@ impl Gpu {
         if writable.len() > most {
             bail!(Device, "wgpu: a kernel reads and writes {} buffers, {} binds at most {most}", writable.len(), self.info.name);
         }
-        let layout = self.layout(writable)?;
+        let many = text.contains(NUMBERS_IN_STORAGE);
+        if many && writable.len() >= most {
+            bail!(
+                Device,
+                "wgpu: a kernel of {} buffers takes more numbers than fit a uniform binding: evaluate parts of it apart",
+                writable.len()
+            );
+        }
+        let layout = self.layout(writable, many)?;
         let refused = |e: Error| {
             if super::gpu::is_lost(&e) { e } else { err!(Internal, "wgpu: a kernel was refused: {}\n{text}", e.message()) }
         };
@@ -231,5 +251,22 @@ impl Gpu {
         }
         groups.insert(key, g.clone());
         g
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode, encode};
+
+    #[test]
+    fn files_that_are_cut_or_changed_are_not_used() {
+        let file = encode(b"compiled code");
+        assert_eq!(decode(&file), Some(&b"compiled code"[..]));
+        assert!((0..file.len()).all(|n| decode(&file[..n]).is_none()));
+        for n in 0..file.len() {
+            let mut changed = file.clone();
+            changed[n] ^= 1;
+            assert_eq!(decode(&changed), None, "byte {n}");
+        }
     }
 }

@@ -94,6 +94,7 @@ fn qr() -> Function {
 
 #[test]
 fn values_and_gradients_as_pytorch() {
+    crate::devices::needs_f64!("values_and_gradients_as_pytorch");
     for (name, f, args, values, slopes) in cases() {
         for (got, want) in f(&args).iter().zip(&values) {
             agree(name, got, want, 1e-10);
@@ -113,6 +114,7 @@ fn values_and_gradients_as_pytorch() {
 
 #[test]
 fn second_derivatives_and_forward_mode() {
+    crate::devices::needs_f64!("second_derivatives_and_forward_mode");
     let h = 1e-5;
     for (name, f, args, _, _) in cases() {
         let loss = |x: &Matrices| weighted(&f(x)).sin();
@@ -139,6 +141,7 @@ fn second_derivatives_and_forward_mode() {
 
 #[test]
 fn a_third_derivative() {
+    crate::devices::needs_f64!("a_third_derivative");
     // 1 / x three times: -6 / x^4. Of a 1 by 1 matrix, so that nothing hides.
     let f = |x: &Tensor| x.reshape([1, 1]).inverse().sum(..);
     let third = grad(|x: &Tensor| grad(|x: &Tensor| grad(f, x), x), &Tensor::from_vec(vec![2f64], []));
@@ -147,6 +150,7 @@ fn a_third_derivative() {
 
 #[test]
 fn batches_by_vmap_and_jit() {
+    crate::devices::needs_f64!("batches_by_vmap_and_jit");
     for (name, f, args, values, _) in cases() {
         let each = vmap(|x: &Matrices| f(x), 0)(&args);
         let recorded = jit(|x: Matrices| f(&x))(args.clone()).unwrap();
@@ -167,6 +171,7 @@ fn batches_by_vmap_and_jit() {
 
 #[test]
 fn larger_matrices_and_pivots() {
+    crate::devices::needs_f64!("larger_matrices_and_pivots");
     let n = 40;
     let m = matrices(1, n, 0.3).select(0, 0);
     let near = |t: Tensor, want: &Tensor| agree("large", &t, &numbers(want), 1e-9);

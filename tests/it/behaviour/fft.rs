@@ -48,6 +48,7 @@ fn sum(re: &[f64], im: &[f64], sign: f64) -> (Vec<f64>, Vec<f64>) {
 
 #[test]
 fn every_kind_of_length() {
+    crate::devices::needs_f64!("every_kind_of_length");
     // Tables, powers of two, odd factors, primes by a table and by a convolution, products of large primes.
     for n in [1, 2, 3, 5, 16, 63, 64, 65, 96, 127, 128, 211, 250, 487, 1024, 67 * 71, 2 * 211] {
         let all = wave(2 * n);
@@ -76,6 +77,7 @@ fn every_kind_of_length() {
 
 #[test]
 fn norms_lengths_and_axes() {
+    crate::devices::needs_f64!("norms_lengths_and_axes");
     let x = tensor(24, &[2, 4, 3]);
     for (axis, n) in [(0, 5), (1, 3), (1, 7), (-1, 2), (2, 4)] {
         for norm in [Norm::Backward, Norm::Ortho, Norm::Forward] {
@@ -116,6 +118,7 @@ fn as_torch(f: impl Fn(&Tensor) -> Tensor, x: &Tensor, value: &[f64], slope: &[f
 
 #[test]
 fn two_dimensional_ones_as_pytorch() {
+    crate::devices::needs_f64!("two_dimensional_ones_as_pytorch");
     let x = tensor(20, &[4, 5]);
     as_torch(|x| fft::rfft2(x, [3, 6], [-2, -1], Norm::Ortho).to_real(), &x, &RFFT2, &RFFT2_GRAD);
     let z = Tensor::from_vec(wave(18)[..16].to_vec(), [2, 4, 2]);
@@ -129,6 +132,7 @@ fn two_dimensional_ones_as_pytorch() {
 
 #[test]
 fn derivatives_of_linear_maps_are_themselves() {
+    crate::devices::needs_f64!("derivatives_of_linear_maps_are_themselves");
     for n in [12, 90, 211] {
         let (x, dx) = (tensor(n, &[n]), weights(&tensor(n, &[n])));
         let f = |x: &Tensor| fft::rfft(x, None, -1, Norm::Ortho).to_real();
@@ -145,6 +149,7 @@ fn derivatives_of_linear_maps_are_themselves() {
 
 #[test]
 fn a_batch_by_vmap_and_jit() {
+    crate::devices::needs_f64!("a_batch_by_vmap_and_jit");
     let x = tensor(60, &[3, 20]);
     let f = |x: &Tensor| fft::irfft(fft::rfft(x, 24, -1, Norm::Backward).scale(2.0), 24, -1, Norm::Forward);
     let want = numbers(&f(&x));
@@ -160,6 +165,7 @@ fn a_batch_by_vmap_and_jit() {
 
 #[test]
 fn whole_numbers_and_complex_arithmetic() {
+    crate::devices::needs_f64!("whole_numbers_and_complex_arithmetic");
     let y = fft::fft(Tensor::arange(4), None, -1, Norm::Backward);
     assert_eq!((y.re.dtype(), numbers(&y.re)), (DType::F32, vec![6.0, -2.0, -2.0, -2.0]));
     agree(&y.im, &[0.0, 2.0, 0.0, -2.0], 1e-6);

@@ -38,6 +38,7 @@ fn a_step_is_recorded_once_and_computes_as_without() {
 
 #[test]
 fn another_kind_of_argument_records_again() {
+    crate::devices::needs_f64!("another_kind_of_argument_records_again");
     let f = jit(|(x, k): (Tensor, usize)| x * k as i32);
     let x = |n: usize| Tensor::ones([n]);
     assert_eq!(f((x(2), 3)).unwrap().to_vec::<f32>().unwrap(), [3.0, 3.0]);

@@ -61,6 +61,7 @@ fn recursion_in_rust_inside_jit() {
 
 #[test]
 fn forward_and_reverse_jacobians_are_equal() {
+    crate::devices::needs_f64!("forward_and_reverse_jacobians_are_equal");
     let w = random(1, &[4, 3]);
     type Function<'a> = Box<dyn Fn(&Tensor) -> Tensor + Send + Sync + 'a>;
     let functions: Vec<Function> = vec![
@@ -91,6 +92,7 @@ fn perceptron(p: &Tensor, x: &Tensor, y: &Tensor) -> Tensor {
 
 #[test]
 fn the_hessian_of_a_small_perceptron() {
+    crate::devices::needs_f64!("the_hessian_of_a_small_perceptron");
     let (p, x, y) = (random(2, &[23]), random(3, &[5, 3]), random(4, &[5, 1]));
     let f = |p: &Tensor| perceptron(p, &x, &y);
     let h = hessian(f, &p);
@@ -114,6 +116,7 @@ fn the_hessian_of_a_small_perceptron() {
 
 #[test]
 fn learning_to_learn_through_an_inner_loop() {
+    crate::devices::needs_f64!("learning_to_learn_through_an_inner_loop");
     // Two tasks: lines through points. The start is to be good after three steps of descent on a task's first half.
     let loss = |(w, b): &(Tensor, Tensor), x: &Tensor, y: &Tensor| (x * w + b - y).tanh().square().mean(..);
     let xs = random(6, &[2, 8]);
@@ -221,6 +224,7 @@ fn a_recurrent_network_learns_to_copy() {
 
 #[test]
 fn the_mandelbrot_set_by_a_loop_for_each_point() {
+    crate::devices::needs_f64!("the_mandelbrot_set_by_a_loop_for_each_point");
     const MOST: usize = 60;
     let escape = |c: &(Tensor, Tensor)| {
         let zero = Tensor::zeros([]).cast(DType::F64);
@@ -257,6 +261,7 @@ fn the_mandelbrot_set_by_a_loop_for_each_point() {
 
 #[test]
 fn a_root_by_newton_with_its_implicit_gradient() {
+    crate::devices::needs_f64!("a_root_by_newton_with_its_implicit_gradient");
     // x^3 + a x = b has one root for a > 0; dx/da = -x / (3 x^2 + a), dx/db = 1 / (3 x^2 + a).
     let newton = |(a, b): &(Tensor, Tensor)| {
         let f = |x: &Tensor| x * x * x + a * x - b;

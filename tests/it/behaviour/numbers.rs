@@ -117,6 +117,7 @@ fn zero_size_and_zero_d() {
 
 #[test]
 fn an_f32_literal_meets_f64_as_it_is_written() {
+    crate::devices::needs_f64!("an_f32_literal_meets_f64_as_it_is_written");
     let x = Tensor::ones([1]).cast(DType::F64);
     assert_eq!((&x * 0.1f32).item::<f64>().unwrap(), 0.1);
     assert_eq!((&x * 0.1f64).item::<f64>().unwrap(), 0.1);
@@ -124,6 +125,7 @@ fn an_f32_literal_meets_f64_as_it_is_written() {
 
 #[test]
 fn every_dtype_goes_in_and_comes_out() {
+    crate::devices::needs_f64!("every_dtype_goes_in_and_comes_out");
     macro_rules! round_trip {
         ($($t:ty: $($x:expr),*;)*) => {$(
             let v: Vec<$t> = vec![$($x),*];
@@ -159,6 +161,7 @@ fn dot_products_accumulate_halves_in_f32() {
 /// A factor that is rounded to a half type on its way into a product.
 #[test]
 fn factors_are_cast_on_the_way() {
+    crate::devices::needs_f64!("factors_are_cast_on_the_way");
     let (a, b) = (vec![1.0f64, -2.0, 3.0, 0.5], vec![1.0f64, 0.5, 2.0, 1.5]);
     for half in [DType::F16, DType::BF16] {
         let (x, y) = (Tensor::from_vec(a.clone(), [2, 2]), Tensor::from_vec(b.clone(), [2, 2]).cast(half));

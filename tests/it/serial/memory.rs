@@ -6,28 +6,28 @@ use lazuli::{ErrorKind, stats};
 
 alone! {
     fn a_full_device_is_an_error_and_the_engine_works_on() {
-        let cpu = Device::cpu();
+        let device = Device::current();
         let small = Tensor::from_vec(vec![1f32; 1000], [1000]);
         small.eval().unwrap();
-        cpu.set_memory_limit(Some(64 << 20));
+        device.set_memory_limit(Some(64 << 20));
         let big = Tensor::full([64, 1 << 20], 2.0);
         let e = (&big + 1.0).eval().unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Memory, "{e}");
         // A slip-free call after it, and the same program once there is room.
         assert_eq!(small.sum(..).item::<f32>().unwrap(), 1000.0);
-        cpu.set_memory_limit(None);
+        device.set_memory_limit(None);
         let y = &big + 1.0;
         y.eval().unwrap();
         assert_eq!(y.slice(s![63, -1]).item::<f32>().unwrap(), 3.0);
     }
 
     fn a_full_device_uploads_nothing_and_works_on() {
-        let cpu = Device::cpu();
-        cpu.set_memory_limit(Some(1 << 20));
+        let device = Device::current();
+        device.set_memory_limit(Some(1 << 20));
         let e = lazuli::catch(|| Tensor::from_vec(vec![0f32; 4 << 20], [4 << 20])).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Memory, "{e}");
         assert_eq!(Tensor::from_vec(vec![1f32, 2.0], [2]).sum(..).item::<f32>().unwrap(), 3.0);
-        cpu.set_memory_limit(None);
+        device.set_memory_limit(None);
     }
 
     fn memory_is_flat_over_ten_thousand_steps() {
@@ -60,7 +60,10 @@ alone! {
         let n = (1usize << 31) + 3;
         let wide = Tensor::from_vec(vec![1f32], [1]).broadcast_to([n]);
         assert_eq!(wide.numel(), n);
-        assert_eq!(wide.cast(DType::I64).sum(..).item::<i64>().unwrap(), n as i64);
+        match wide.cast(DType::I64).sum(..).item::<i64>() {
+            Err(e) if Device::current() != Device::cpu() && e.message().contains("32 bits") => println!("refused on {}: {e}", wide.device()),
+            sum => assert_eq!(sum.unwrap(), n as i64),
+        }
         assert!(stats().bytes_peak < 1 << 28, "{} bytes", stats().bytes_peak);
         // Taken apart, the far end is there.
         let i = Tensor::from_vec(vec![5f32], [1]).broadcast_to([n]).slice(s![n - 1..]);
@@ -76,7 +79,7 @@ alone! {
         assert!(stats().bytes_live >= before + (8 << 20));
         drop((a, b));
         assert_eq!(stats().bytes_live, before);
-        Device::cpu().trim();
+        Device::current().trim();
         assert!(stats().bytes_reserved < 4 << 20, "{}", stats().bytes_reserved);
     }
 }

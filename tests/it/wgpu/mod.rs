@@ -5,6 +5,7 @@ mod embed;
 mod faults;
 mod golden;
 mod limits;
+mod replay;
 
 use crate::devices;
 use lazuli::backend::wgpu::Bounds;
