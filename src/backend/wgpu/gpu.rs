@@ -135,7 +135,7 @@ impl Gpu {
     pub(super) fn open(adapter: &wgpu::Adapter, id: DeviceId, bounds: &Bounds) -> Result<Gpu> {
         let info = adapter.get_info();
         let mut limits = if bounds.floor { wgpu::Limits::default() } else { adapter.limits() };
-        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP;
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
         let features = adapter.features() & wanted;
         let (device, queue) = ready(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("lazuli"),
@@ -170,6 +170,12 @@ impl Gpu {
             shared: limits.max_compute_workgroup_storage_size,
             software,
             data_points: DATA_POINTS,
+            wide: true,
+            long: software && features.contains(wgpu::Features::SHADER_INT64),
+            subgroup: match features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size {
+                true => info.subgroup_min_size,
+                false => 0,
+            },
         };
         let params = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("numbers"),

@@ -1,6 +1,8 @@
-//! Kernels without a row: one invocation per point, or per few neighbouring points where these share a word of a result.
+//! Kernels without a row: an invocation visits four neighbouring points at a time, some times over in large kernels; else one point, or the few
+//! that share a word of a result.
 
 use super::Emitter;
+use super::wide::{WIDE, WideStores};
 use crate::base::Result;
 use crate::loops::legalize::{StoreForm, per_word};
 use crate::loops::order::Node;
@@ -9,6 +11,12 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
     let k = e.k;
     let n = k.outer_len();
     let pass = &k.passes[0];
+    let last = (0..k.axes.len()).rev().find(|&a| k.axes[a].extent > 1);
+    if let Some(axis) = last
+        && e.worth_widening(axis, &pass.roots(), true)?
+    {
+        return fours(e, axis);
+    }
     // Points an invocation visits: those of the fullest word it writes.
     let words: Vec<usize> = (0..pass.stores.len()).filter(|&s| e.forms[0][s] == StoreForm::Words).collect();
     let items = words.iter().map(|&s| per_word(k.args[pass.stores[s].arg.index()].dtype)).max().unwrap_or(1);
@@ -19,7 +27,7 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
         e.line(format!("let at = group * {size}u + lid;"));
         e.line(format!("if (at >= {count}) {{ return; }}"));
         e.decompose("at", &axes);
-        e.compute(pass.roots(), false)?;
+        e.compute(pass.roots())?;
         for (s, store) in pass.stores.iter().enumerate() {
             e.store(store, e.forms[0][s]);
         }
@@ -40,7 +48,7 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
     e.line("let at = first + j;");
     e.open(format!("if (at < {count}) {{"));
     e.decompose("at", &axes);
-    e.compute(pass.roots(), false)?;
+    e.compute(pass.roots())?;
     for (s, store) in pass.stores.iter().enumerate() {
         if e.forms[0][s] != StoreForm::Words {
             e.store(store, e.forms[0][s]);
@@ -66,6 +74,36 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
             e.line(format!("b{binding}[first / 2u] = w{s}.x;"));
             e.line(format!("if (first + 2u < {count}) {{ b{binding}[first / 2u + 1u] = w{s}.y; }}"));
         }
+    }
+    Ok(())
+}
+
+fn fours(e: &mut Emitter<'_>, axis: usize) -> Result<()> {
+    let k = e.k;
+    let n = k.outer_len() / WIDE;
+    e.widen(&[axis])?;
+    // Enough invocations for any device first, then as many fours as hide a load behind another.
+    let items = 1 << (n >> 18).clamp(1, 4).ilog2();
+    let size = e.workgroup;
+    e.groups = (n as u64).div_ceil(items * size as u64);
+    let count = e.count(n);
+    // Axes behind it have one point.
+    let axes: Vec<usize> = (0..=axis).collect();
+    if items > 1 {
+        e.open(format!("for (var j = 0u; j < {items}u; j = j + 1u) {{"));
+        e.line(format!("let at = (group * {items}u + j) * {size}u + lid;"));
+        e.open(format!("if (at < {count}) {{"));
+    } else {
+        e.line(format!("let at = group * {size}u + lid;"));
+        e.open(format!("if (at < {count}) {{"));
+    }
+    e.decompose_wide("at", &axes);
+    (axis + 1..k.axes.len()).for_each(|a| e.line(format!("let i{a} = 0;")));
+    let pass = &k.passes[0];
+    e.lanes(axis, "base", &pass.roots(), Some(WideStores::of(0, None)), |_, _| Ok(()))?;
+    e.close();
+    if items > 1 {
+        e.close();
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, kind: Reduce, reverse: bool) -> Result<(
     if t > 1 {
         e.open("for (var r = from_; r < to_; r = r + 1u) {");
         step(e);
-        e.compute([Node::Expr(value)], false)?;
+        e.compute([Node::Expr(value)])?;
         let joined = f.join("acc", &e.e(value));
         e.line(format!("acc = {joined};"));
         e.close();
@@ -63,7 +63,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, kind: Reduce, reverse: bool) -> Result<(
     e.open("if (live) {");
     e.open("for (var r = from_; r < to_; r = r + 1u) {");
     step(e);
-    e.compute([Node::Expr(value)], false)?;
+    e.compute([Node::Expr(value)])?;
     let joined = f.join("acc", &e.e(value));
     e.line(format!("acc = {joined};"));
     // The stores see what the row has come to.
@@ -79,7 +79,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, kind: Reduce, reverse: bool) -> Result<(
         }
     }
     for p in 1..k.passes.len() {
-        e.compute(k.passes[p].roots(), false)?;
+        e.compute(k.passes[p].roots())?;
         for (s, store) in k.passes[p].stores.iter().enumerate() {
             e.store(store, e.forms[p][s]);
         }

@@ -72,13 +72,13 @@ pub(super) fn emit(e: &mut Emitter<'_>, mode: ScatterMode) -> Result<()> {
     }
     // Where it goes first, and only then what: most updates are others'.
     if let Some(b) = store.valid {
-        e.compute([Node::Index(b.index)], false)?;
+        e.compute([Node::Index(b.index)])?;
         let (at, inside) = (e.n(b.index), e.bounds(&[b]));
         e.open(format!("if ({inside} && {at} >= row_from && {at} < row_to) {{"));
     } else {
         e.open("{");
     }
-    e.compute([Node::Index(store.index), Node::Expr(store.value)], false)?;
+    e.compute([Node::Index(store.index), Node::Expr(store.value)])?;
     let (index, value) = (e.n(store.index), e.e(store.value));
     let result = match mode {
         ScatterMode::Set => value,
