@@ -19,8 +19,8 @@ const DEPTH: usize = 16;
 const SIDE: usize = 16;
 /// Tiles of the larger kind that keep a device busy.
 const MANY: usize = 256;
-/// Products below which a block stays small, as its module does.
-const SMALL: usize = 1 << 20;
+/// Products from which a block has twice as many rows, and four times: its module takes as much longer to compile.
+const LARGER: [usize; 2] = [1 << 21, 1 << 26];
 
 /// A product as the templates see it.
 struct Product {
@@ -183,13 +183,14 @@ impl Product {
         let kl = self.deepest(e);
         // Points of the sum at a time.
         let steps = if !e.data && e.k.axes[kl].extent.is_multiple_of(WIDE) { WIDE } else { 1 };
-        let large = m.saturating_mul(columns).saturating_mul(depth) > SMALL;
+        let products = batches.saturating_mul(m).saturating_mul(columns).saturating_mul(depth);
+        let size: usize = LARGER.iter().map(|&n| 1 + usize::from(products >= n)).product();
         let by_row = self.shares(e, self.left, self.row)?;
         let by_depth = steps > 1 && self.shares(e, self.left, kl)?;
         // Shares of the left factor an invocation holds: of several rows, far apart, or of four neighbours.
-        let neighbours = by_row && !by_depth && large;
-        let most = if lanes == 1 { 8 } else { 4 };
-        let held = if neighbours { WIDE } else if large { m.div_ceil(lanes).next_power_of_two().min(most) } else { 1.max(most / 4) };
+        let neighbours = by_row && !by_depth && m >= WIDE * lanes && size > 1;
+        let most = if lanes == 1 { 2 * size } else { size };
+        let held = if neighbours { WIDE } else { m.div_ceil(lanes).next_power_of_two().min(most) };
         let high = held * lanes;
         let (quads, high_blocks) = (columns.div_ceil(WIDE), m.div_ceil(high));
         let wide_blocks = quads.div_ceil(lanes);

@@ -24,7 +24,7 @@ use crate::base::{DType, Result};
 use crate::loops::legalize::{self, StoreForm};
 use crate::loops::order::Node;
 use crate::loops::symbolic::Symbolic;
-use crate::loops::{Access, Archetype, Kernel};
+use crate::loops::{Access, Archetype, ExprId, Kernel};
 use std::collections::HashMap;
 use std::fmt::Write;
 pub use wide::Element;
@@ -168,6 +168,8 @@ pub(super) struct Emitter<'a> {
     /// Results of reductions are four, one for each point visited together, of which this is the one.
     by_lane: bool,
     lane: usize,
+    /// Loads that were made before, and the text of each of the four points visited together.
+    given: Vec<(ExprId, Vec<String>)>,
     workgroup: u32,
     groups: u64,
     workspace: usize,
@@ -222,6 +224,7 @@ impl<'a> Emitter<'a> {
             row,
             by_lane: false,
             lane: 0,
+            given: Vec::new(),
             workgroup: target.workgroup,
             groups: 0,
             workspace: 0,
@@ -364,7 +367,7 @@ impl<'a> Emitter<'a> {
 
 /// Which expressions and indices depend on certain axes or on row scratch; also on results of reductions, if `reduced`.
 fn dependence(k: &Kernel, axis: impl Fn(usize) -> bool, reduced: bool) -> Result<Depends> {
-    use crate::loops::{ExprId, ExprKind, Index, IndexId};
+    use crate::loops::{ExprKind, Index, IndexId};
     let all = (0..k.exprs.len()).map(|e| Node::Expr(ExprId(e as u32))).chain((0..k.indices.len()).map(|i| Node::Index(IndexId(i as u32))));
     let (mut exprs, mut indices) = (vec![false; k.exprs.len()], vec![false; k.indices.len()]);
     for n in k.order(all)? {

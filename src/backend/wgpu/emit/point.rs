@@ -6,6 +6,7 @@ use super::wide::{WIDE, WideStores};
 use crate::base::Result;
 use crate::loops::legalize::{StoreForm, per_word};
 use crate::loops::order::Node;
+use crate::loops::ExprId;
 
 pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
     let k = e.k;
@@ -80,29 +81,79 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
 
 fn fours(e: &mut Emitter<'_>, axis: usize) -> Result<()> {
     let k = e.k;
-    let n = k.outer_len() / WIDE;
-    e.widen(&[axis])?;
+    let across = across(e, axis)?;
+    let n = k.outer_len() / if across.is_some() { WIDE * WIDE } else { WIDE };
+    e.widen(&[Some(axis), across].into_iter().flatten().collect::<Vec<_>>())?;
     // Enough invocations for any device first, then as many fours as hide a load behind another.
     let items = 1 << (n >> 18).clamp(1, 4).ilog2();
     let size = e.workgroup;
     e.groups = (n as u64).div_ceil(items * size as u64);
     let count = e.count(n);
-    // Axes behind it have one point.
-    let axes: Vec<usize> = (0..=axis).collect();
     if items > 1 {
         e.open(format!("for (var j = 0u; j < {items}u; j = j + 1u) {{"));
         e.line(format!("let at = (group * {items}u + j) * {size}u + lid;"));
-        e.open(format!("if (at < {count}) {{"));
     } else {
         e.line(format!("let at = group * {size}u + lid;"));
-        e.open(format!("if (at < {count}) {{"));
     }
-    e.decompose_wide("at", &axes);
+    e.open(format!("if (at < {count}) {{"));
+    let part = |a: usize| match k.axes[a].extent {
+        n if a == axis => ("quad_".to_string(), n / WIDE),
+        n if Some(a) == across => ("block_".to_string(), n / WIDE),
+        n => (format!("i{a}"), n),
+    };
+    // Axes behind it have one point.
+    let parts: Vec<(String, usize)> = (0..=axis).map(part).collect();
+    e.split("at", &parts);
     (axis + 1..k.axes.len()).for_each(|a| e.line(format!("let i{a} = 0;")));
-    let pass = &k.passes[0];
-    e.lanes(axis, "base", &pass.roots(), Some(WideStores::of(0, None)), |_, _| Ok(()))?;
+    e.line(format!("let base = quad_ * {WIDE};"));
+    let roots = k.passes[0].roots();
+    match across {
+        None => e.lanes(axis, "base", &roots, Some(WideStores::of(0, None)), |_, _| Ok(()))?,
+        Some(b) => blocks(e, axis, b, &roots)?,
+    }
     e.close();
     if items > 1 {
+        e.close();
+    }
+    Ok(())
+}
+
+/// Another axis along which neighbours in memory are read, as in a transposition.
+fn across(e: &Emitter<'_>, axis: usize) -> Result<Option<usize>> {
+    for b in (0..axis).rev().filter(|&b| e.k.axes[b].extent.is_multiple_of(WIDE)) {
+        if !loads_along(e, b)?.is_empty() {
+            return Ok(Some(b));
+        }
+    }
+    Ok(None)
+}
+
+fn loads_along(e: &Emitter<'_>, axis: usize) -> Result<Vec<ExprId>> {
+    let d = e.depends_on(axis, false)?;
+    let order = e.k.order(e.k.passes[0].roots())?;
+    let load = |n: Node| match n {
+        Node::Expr(x) if e.wide_load(x, axis, &d) => Some(x),
+        _ => None,
+    };
+    Ok(order.into_iter().filter_map(load).collect())
+}
+
+/// Four by four points: what is read along `b` is read for all of them first.
+fn blocks(e: &mut Emitter<'_>, axis: usize, b: usize, roots: &[Node]) -> Result<()> {
+    let loads = loads_along(e, b)?;
+    let mut all: Vec<Vec<Vec<String>>> = vec![Vec::new(); loads.len()];
+    e.line(format!("let side = block_ * {WIDE};"));
+    for c in 0..WIDE {
+        for (&x, all) in loads.iter().zip(&mut all) {
+            all.push(e.load_four_at(x, c, &[(axis, format!("base + {c}")), (b, "side".to_string())])?);
+        }
+    }
+    for r in 0..WIDE {
+        e.open("{");
+        e.line(format!("let i{b} = side + {r};"));
+        e.given = loads.iter().zip(&all).map(|(&x, all)| (x, all.iter().map(|four| four[r].clone()).collect())).collect();
+        e.lanes(axis, "base", roots, Some(WideStores::of(0, None)), |_, _| Ok(()))?;
+        e.given.clear();
         e.close();
     }
     Ok(())

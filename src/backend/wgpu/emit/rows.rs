@@ -21,7 +21,12 @@ pub(super) struct Lanes {
     pub rows: u32,
     /// Neighbouring invocations have neighbouring rows rather than points of one.
     pub across: bool,
+    /// A lane sums so many points (or fours) at a time, and then the sums; 0: all at once.
+    pub run: usize,
 }
+
+/// Points (or fours) that are summed one after another: more, and a sum in f32 loses digits.
+const RUN: usize = 512;
 
 /// What an invocation visits four at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +45,10 @@ impl Lanes {
         let down = |n: usize| if n == 0 { 1 } else { 1u32 << n.ilog2() };
         let most = if e.target.software { 64 } else { e.target.most.min(256) };
         // Not so much work a lane that a sum in f32 loses digits.
-        let least = down((row / 512).next_power_of_two());
+        let least = down((row / RUN).next_power_of_two());
+        // Where meeting is dear, and there are rows enough, a lane does that alone.
+        let alone = e.target.software && least > 1 && outer >= 256 && e.axes(true).iter().filter(|&&a| e.k.axes[a].extent > 1).count() == 1;
+        let least = if alone { 1 } else { least };
         let wanted = if e.target.software {
             // Meeting is dear: as few as that.
             1
@@ -54,7 +62,7 @@ impl Lanes {
         // Few rows are spread over several workgroups.
         let all = if e.target.software { (outer.saturating_mul(lanes as usize) / 8).clamp(8, 64) } else { 256 };
         let workgroup = e.target.workgroup.min(down(all)).max(lanes);
-        Lanes { lanes, rows: workgroup / lanes, across }
+        Lanes { lanes, rows: workgroup / lanes, across, run: if alone { RUN } else { 0 } }
     }
 }
 
@@ -147,7 +155,7 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
     let by = |on: bool| if on { WIDE } else { 1 };
     let outer = e.k.outer_len() / by(matches!(fours, Fours::Rows(_)));
     let lanes = Lanes::choose(e, outer, e.k.row_len() / by(matches!(fours, Fours::Points(_))));
-    let Lanes { lanes: t, rows, across } = lanes;
+    let Lanes { lanes: t, rows, across, .. } = lanes;
     e.workgroup = t * rows;
     e.groups = (outer as u64).div_ceil(rows as u64);
     let outer = e.count(outer);
@@ -275,12 +283,15 @@ impl Rows {
             }
             return 1;
         }
-        if position {
+        if position && self.lanes.run == 0 {
             e.line("var next = 0u;");
         }
         for &a in &own {
             let extent = e.int(e.k.axes[a].extent as i64);
-            if Some(a) == wide {
+            if self.lanes.run > 0 && e.k.axes[a].extent > 1 {
+                let (name, step) = if Some(a) == wide { ("base".to_string(), WIDE) } else { (format!("i{a}"), 1) };
+                e.open(format!("for (var {name} = from_; {name} < min(from_ + {}, {extent}); {name} = {name} + {step}) {{", self.lanes.run * step));
+            } else if Some(a) == wide {
                 e.open(format!("for (var base = 0; base < {extent}; base = base + {WIDE}) {{"));
             } else {
                 e.open(format!("for (var i{a} = 0; i{a} < {extent}; i{a} = i{a} + 1) {{"));
@@ -320,6 +331,23 @@ impl Rows {
         let position = folds.iter().any(|f| f.arg);
         // Names of one pass's loop are not those of the next.
         e.open("{");
+        let run = self.lanes.run;
+        if run > 0 {
+            if position {
+                e.line("var next = 0u;");
+            }
+            let extent = e.int(e.k.row_len() as i64);
+            let step = if matches!(fours, Fours::Points(_)) { WIDE } else { 1 };
+            e.open(format!("for (var from_ = 0; from_ < {extent}; from_ = from_ + {}) {{", run * step));
+            for (r, f) in folds.iter().enumerate().filter(|(_, f)| !f.arg) {
+                let (identity, ty) = (f.identity(e, empty), type_of(f.dtype));
+                if many(f) {
+                    e.line(format!("var t{n}_{r} = array<{ty}, 4>({identity}, {identity}, {identity}, {identity});"));
+                } else {
+                    e.line(format!("var t{n}_{r}: {ty} = {identity};"));
+                }
+            }
+        }
         let blocks = self.open_row(e, position);
         let guard = (self.lanes.lanes > 1).then_some("live");
         let points = matches!(fours, Fours::Points(_));
@@ -329,7 +357,10 @@ impl Rows {
                     Some(l) if by_row || (name == "r" && many(f)) => format!("{name}{n}_{r}[{l}]"),
                     _ => format!("{name}{n}_{r}"),
                 };
-                let (value, place) = (part("r"), part("p"));
+                let (mut value, place) = (part("r"), part("p"));
+                if run > 0 && !f.arg {
+                    value.replace_range(..1, "t");
+                }
                 match sink.kind {
                     ReduceKind::Fold(_, x) if f.arg => {
                         let x = e.e(x);
@@ -368,9 +399,17 @@ impl Rows {
                 }
             }
         }
-        for _ in 0..blocks + 1 {
+        (0..blocks).for_each(|_| e.close());
+        if run > 0 {
+            for (r, f) in folds.iter().enumerate().filter(|(_, f)| !f.arg) {
+                for l in if many(f) { (0..WIDE).map(|l| format!("[{l}]")).collect() } else { vec![String::new()] } {
+                    let joined = f.join(&format!("r{n}_{r}{l}"), &format!("t{n}_{r}{l}"));
+                    e.line(format!("r{n}_{r}{l} = {joined};"));
+                }
+            }
             e.close();
         }
+        e.close();
         let mut meeting = Vec::new();
         for (r, f) in folds.iter().enumerate() {
             let name = format!("r{n}_{r}");
@@ -418,7 +457,7 @@ impl Rows {
 
     /// Combines the lanes' partial results: a fold, a value and perhaps its position each; afterwards all lanes of a row have the results.
     fn meet(&mut self, e: &mut Emitter<'_>, all: &[(&Fold, String, String)]) {
-        let Lanes { lanes: t, rows, across } = self.lanes;
+        let Lanes { lanes: t, rows, across, .. } = self.lanes;
         let size = t * rows;
         // Where each is in workgroup memory; Bool is kept as a word: workgroup memory holds what storage could.
         let mut used: BTreeMap<&'static str, u32> = BTreeMap::new();

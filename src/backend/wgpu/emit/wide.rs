@@ -6,7 +6,7 @@
 //! of memory is one of them.
 
 use super::ops::type_of;
-use super::{Access, Binding, Emitter};
+use super::{Access, Emitter};
 use crate::base::{DType, Result};
 use crate::loops::legalize::{StoreForm, per_word};
 use crate::loops::order::Node;
@@ -126,19 +126,13 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Reads the four elements of a wide load; returns the text of each.
-    fn load_four(&mut self, e: ExprId) -> Vec<String> {
+    /// The type of what a wide load reads, as `name`, and the text of each of the four.
+    fn four_parts(&mut self, e: ExprId, name: &str) -> (String, Vec<String>) {
         let x = self.k.exprs[e.index()].clone();
-        let ExprKind::Load { arg, index, mask, fill } = &x.kind else { return Vec::new() };
-        let (d, u) = (self.k.args[arg.index()].dtype, self.uses[arg.index()]);
-        let Binding { element, .. } = self.bindings[u.binding as usize];
-        let (b, at) = (format!("b{}", u.binding), format!("u32({})", self.n(*index)));
-        let name = format!("w{}", e.0);
-        // Type, where it is, and what each of the four is.
-        let (ty, words, parts): (String, Vec<String>, Vec<String>) = match (per_word(d), element) {
-            (1, Element::Four) => {
-                (format!("vec4<{}>", type_of(d)), vec![format!("{b}[{at} >> 2u]")], (0..4).map(|n| format!("{name}[{n}]")).collect())
-            }
+        let ExprKind::Load { arg, mask, fill, .. } = &x.kind else { return Default::default() };
+        let d = self.k.args[arg.index()].dtype;
+        let element = self.bindings[self.uses[arg.index()].binding as usize].element;
+        let (ty, parts): (String, Vec<String>) = match (per_word(d), element) {
             (1, Element::Long) => {
                 let half = |n: usize| match n % 2 {
                     0 => format!("u32({name}[{}])", n / 2),
@@ -149,31 +143,74 @@ impl Emitter<'_> {
                     DType::I32 => format!("bitcast<i32>({})", half(n)),
                     _ => half(n),
                 };
-                ("vec2<u64>".to_string(), vec![format!("{b}[{at} >> 2u]")], (0..4).map(part).collect())
+                ("vec2<u64>".to_string(), (0..4).map(part).collect())
             }
-            (1, Element::One) => {
-                let word = |n: usize| format!("{b}[{at} + {n}u]");
-                (format!("vec4<{}>", type_of(d)), (0..4).map(word).collect(), (0..4).map(|n| format!("{name}[{n}]")).collect())
-            }
-            (4, _) => {
-                let parts = (0..4).map(|n| self.unpacked(d, &format!("({name} >> {}u)", 8 * n))).collect();
-                ("u32".to_string(), vec![format!("{b}[{at} >> 2u]")], parts)
-            }
+            (1, _) => (format!("vec4<{}>", type_of(d)), (0..4).map(|n| format!("{name}[{n}]")).collect()),
+            (4, _) => ("u32".to_string(), (0..4).map(|n| self.unpacked(d, &format!("({name} >> {}u)", 8 * n))).collect()),
             _ => {
-                let parts = (0..4).map(|n| self.unpacked(d, &format!("({name}[{}] >> {}u)", n / 2, 16 * (n % 2)))).collect();
-                ("vec2<u32>".to_string(), vec![format!("{b}[{at} >> 1u]"), format!("{b}[({at} >> 1u) + 1u]")], parts)
+                let part = |n: usize| self.unpacked(d, &format!("({name}[{}] >> {}u)", n / 2, 16 * (n % 2)));
+                ("vec2<u32>".to_string(), (0..4).map(part).collect())
             }
         };
-        let value = if words.len() == 1 { words[0].clone() } else { format!("{ty}({})", words.join(", ")) };
         if mask.is_empty() {
-            self.line(format!("let {name} = {value};"));
-            return parts;
+            return (ty, parts);
         }
-        let (fill, inside) = (self.constant(*fill, x.dtype), self.bounds(mask));
-        self.line(format!("let m{} = {inside};", e.0));
+        let fill = self.constant(*fill, x.dtype);
+        (ty, parts.into_iter().map(|p| format!("select({fill}, {p}, in_{name})")).collect())
+    }
+
+    /// What a wide load reads, given the index of the first of the four.
+    fn four_value(&mut self, e: ExprId, ty: &str) -> String {
+        let ExprKind::Load { arg, index, .. } = self.k.exprs[e.index()].kind.clone() else { return String::new() };
+        let (d, u) = (self.k.args[arg.index()].dtype, self.uses[arg.index()]);
+        let (b, at) = (format!("b{}", u.binding), format!("u32({})", self.n(index)));
+        let words: Vec<String> = match (per_word(d), self.bindings[u.binding as usize].element) {
+            (1, Element::One) => (0..4).map(|n| format!("{b}[{at} + {n}u]")).collect(),
+            (2, _) => vec![format!("{b}[{at} >> 1u]"), format!("{b}[({at} >> 1u) + 1u]")],
+            _ => return format!("{b}[{at} >> 2u]"),
+        };
+        format!("{ty}({})", words.join(", "))
+    }
+
+    /// Reads the four elements of a wide load whose index is there; returns the text of each.
+    fn load_four(&mut self, e: ExprId) -> Vec<String> {
+        let name = format!("w{}", e.0);
+        let (ty, parts) = self.four_parts(e, &name);
+        let value = self.four_value(e, &ty);
+        match &self.k.exprs[e.index()].kind {
+            ExprKind::Load { mask, .. } if !mask.is_empty() => {
+                let inside = self.bounds(mask);
+                self.line(format!("let in_{name} = {inside};"));
+                self.line(format!("var {name}: {ty};"));
+                self.line(format!("if (in_{name}) {{ {name} = {value}; }}"));
+            }
+            _ => self.line(format!("let {name} = {value};")),
+        }
+        parts
+    }
+
+    /// Reads the four elements of a wide load at the point where the axes are as given, for the blocks that follow; returns the text of each.
+    pub(super) fn load_four_at(&mut self, e: ExprId, end: usize, axes: &[(usize, String)]) -> Result<Vec<String>> {
+        let name = format!("w{}_{end}", e.0);
+        let (ty, parts) = self.four_parts(e, &name);
+        let ExprKind::Load { index, mask, .. } = &self.k.exprs[e.index()].kind else { return Ok(parts) };
         self.line(format!("var {name}: {ty};"));
-        self.line(format!("if (m{}) {{ {name} = {value}; }}", e.0));
-        parts.into_iter().map(|p| format!("select({fill}, {p}, m{})", e.0)).collect()
+        if !mask.is_empty() {
+            self.line(format!("var in_{name} = false;"));
+        }
+        self.open("{");
+        axes.iter().for_each(|(a, text)| self.line(format!("let i{a} = {text};")));
+        self.compute(mask.iter().map(|b| b.index).chain([*index]).map(Node::Index))?;
+        let value = self.four_value(e, &ty);
+        if mask.is_empty() {
+            self.line(format!("{name} = {value};"));
+        } else {
+            let inside = self.bounds(mask);
+            self.line(format!("in_{name} = {inside};"));
+            self.line(format!("if (in_{name}) {{ {name} = {value}; }}"));
+        }
+        self.close();
+        Ok(parts)
     }
 
     /// Prints what happens at four points along `axis`, from the one at `base` (i32, a multiple of 4) on: `body` is called for each, with what
@@ -243,6 +280,10 @@ impl Emitter<'_> {
             for (e, p) in loads.iter().zip(&parts) {
                 self.line(format!("let e{} = {};", e.0, p[lane]));
                 self.define(Node::Expr(*e), format!("e{}", e.0));
+            }
+            for (e, texts) in self.given.clone() {
+                self.line(format!("let e{} = {};", e.0, texts[lane]));
+                self.define(Node::Expr(e), format!("e{}", e.0));
             }
             self.lane = lane;
             self.compute(roots.iter().copied())?;
