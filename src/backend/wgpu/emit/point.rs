@@ -84,28 +84,46 @@ fn fours(e: &mut Emitter<'_>, axis: usize) -> Result<()> {
     let across = across(e, axis)?;
     let n = k.outer_len() / if across.is_some() { WIDE * WIDE } else { WIDE };
     e.widen(&[Some(axis), across].into_iter().flatten().collect::<Vec<_>>())?;
-    // Enough invocations for any device first, then as many fours as hide a load behind another.
-    let items = 1 << (n >> 18).clamp(1, 4).ilog2();
     let size = e.workgroup;
-    e.groups = (n as u64).div_ceil(items * size as u64);
-    let count = e.count(n);
+    // Workgroups that are squares of blocks, if there is a whole number of them: lines of memory are then read whole.
+    let side = 1usize << (size.ilog2() / 2);
+    let squares = across.is_some_and(|b| [axis, b].iter().all(|&a| k.axes[a].extent.is_multiple_of(WIDE * side)));
+    // Enough invocations for any device first, then as many fours as hide a load behind another.
+    let items = if squares { 1 } else { 1 << (n >> 18).clamp(1, 4).ilog2() };
+    let by = if squares { side * side } else { 1 };
+    if squares {
+        e.workgroup = by as u32;
+    }
+    e.groups = (n as u64).div_ceil(items * e.workgroup as u64);
+    let count = e.count(n / by);
     if items > 1 {
         e.open(format!("for (var j = 0u; j < {items}u; j = j + 1u) {{"));
         e.line(format!("let at = (group * {items}u + j) * {size}u + lid;"));
+    } else if squares {
+        e.line("let at = group;");
     } else {
         e.line(format!("let at = group * {size}u + lid;"));
     }
     e.open(format!("if (at < {count}) {{"));
+    let step = if squares { WIDE * side } else { WIDE };
     let part = |a: usize| match k.axes[a].extent {
-        n if a == axis => ("quad_".to_string(), n / WIDE),
-        n if Some(a) == across => ("block_".to_string(), n / WIDE),
+        n if a == axis => ("quad_".to_string(), n / step),
+        n if Some(a) == across => ("block_".to_string(), n / step),
         n => (format!("i{a}"), n),
     };
     // Axes behind it have one point.
     let parts: Vec<(String, usize)> = (0..=axis).map(part).collect();
     e.split("at", &parts);
     (axis + 1..k.axes.len()).for_each(|a| e.line(format!("let i{a} = 0;")));
-    e.line(format!("let base = quad_ * {WIDE};"));
+    if squares {
+        e.line(format!("let base = quad_ * {step} + i32(lid % {side}u) * {WIDE};"));
+        e.line(format!("let side = block_ * {step} + i32(lid / {side}u) * {WIDE};"));
+    } else {
+        e.line(format!("let base = quad_ * {WIDE};"));
+        if across.is_some() {
+            e.line(format!("let side = block_ * {WIDE};"));
+        }
+    }
     let roots = k.passes[0].roots();
     match across {
         None => e.lanes(axis, "base", &roots, Some(WideStores::of(0, None)), |_, _| Ok(()))?,
@@ -142,7 +160,6 @@ fn loads_along(e: &Emitter<'_>, axis: usize) -> Result<Vec<ExprId>> {
 fn blocks(e: &mut Emitter<'_>, axis: usize, b: usize, roots: &[Node]) -> Result<()> {
     let loads = loads_along(e, b)?;
     let mut all: Vec<Vec<Vec<String>>> = vec![Vec::new(); loads.len()];
-    e.line(format!("let side = block_ * {WIDE};"));
     for c in 0..WIDE {
         for (&x, all) in loads.iter().zip(&mut all) {
             all.push(e.load_four_at(x, c, &[(axis, format!("base + {c}")), (b, "side".to_string())])?);
