@@ -11,6 +11,8 @@ use crate::base::error::err;
 use crate::base::{DType, DeviceId, Error, Result, Scalar, Storage};
 use crate::loops::schedule::Schedule;
 use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A prepared plan. Dropping it frees what it holds on the device.
@@ -50,6 +52,9 @@ impl From<Error> for Failed {
     }
 }
 
+/// The bytes of a value, later.
+pub type Reading = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
+
 /// A device.
 pub trait Backend: Send + Sync {
     /// One readable line: processor or adapter, what it can do.
@@ -84,6 +89,9 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// `Device` if it is lost.
     fn download(&self, from: &dyn Storage, out: &mut [u8]) -> Result<()>;
+    /// Copies the first bytes to the host after all work queued so far, without blocking whoever polls where the device works in the
+    /// background.
+    fn read(&self, from: Arc<dyn Storage>, bytes: usize) -> Reading;
     /// Compiles what is not in the kernel cache yet.
     ///
     /// # Errors
@@ -107,6 +115,22 @@ pub trait Backend: Send + Sync {
     fn set_memory_limit(&self, limit: Option<usize>);
     /// Returns cached memory to the system.
     fn trim(&self);
+    /// Opens the device again if it is lost; the number of values that the host still held and that are there again. Others are errors
+    /// when they are used.
+    ///
+    /// # Errors
+    /// `Device` if it cannot be opened.
+    fn recover(&self) -> Result<usize> {
+        Ok(0)
+    }
+    /// Begins or ends taking the time of every kernel on the device; what was taken since it began: kernels in the order in which they
+    /// ran, and microseconds.
+    ///
+    /// # Errors
+    /// `Device` if the device cannot tell.
+    fn time(&self, on: bool) -> Result<Vec<(Arc<str>, f64)>> {
+        if on { Err(err!(Device, "the {} device does not time its kernels", self.kind())) } else { Ok(Vec::new()) }
+    }
 }
 
 /// Counters of a backend and the layers above, process totals.

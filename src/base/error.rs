@@ -28,8 +28,10 @@ pub enum ErrorKind {
     Argument,
     /// A gradient cannot be formed: the trace was cut, or the function has no derivative of that sort.
     Gradient,
-    /// The device is absent, lost, or tensors live on different devices.
+    /// The device is absent, or tensors live on different devices.
     Device,
+    /// The device, and with it the data it held, was lost.
+    DeviceLost,
     /// A memory limit or the device's memory is exhausted.
     Memory,
     /// A file or stream could not be read or written.

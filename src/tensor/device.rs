@@ -183,6 +183,28 @@ impl Device {
         self.backend().trim();
     }
 
+    /// Opens the device again after it was lost ([`ErrorKind::DeviceLost`](crate::ErrorKind::DeviceLost)). Tensors that were made from
+    /// host data and not overwritten since are there again, as far as the host kept copies; the number of them is returned. Others stay
+    /// errors: compute or load them again. Nothing happens to a device that is well.
+    ///
+    /// # Errors
+    /// `Device` if it cannot be opened.
+    pub fn recover(&self) -> Result<usize> {
+        self.backend().recover()
+    }
+
+    /// Runs `f` and tells how long each kernel took on the device meanwhile: names in the order in which they ran, and microseconds.
+    /// Kernels run one by one for it.
+    ///
+    /// # Errors
+    /// `Device` if the device cannot tell.
+    pub fn time_kernels<R>(&self, f: impl FnOnce() -> R) -> Result<(R, Vec<(String, f64)>)> {
+        self.backend().time(true)?;
+        let r = f();
+        let taken = self.backend().time(false)?;
+        Ok((r, taken.into_iter().map(|(name, us)| (name.to_string(), us)).collect()))
+    }
+
     /// Waits until all work given to it is done.
     ///
     /// # Errors

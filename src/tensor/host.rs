@@ -121,6 +121,18 @@ impl Tensor {
     /// As [`to_vec`](Tensor::to_vec).
     pub fn read<T: Element>(&self) -> impl Future<Output = Result<Vec<T>>> + Send + 'static {
         let this = self.clone();
-        async move { this.to_vec::<T>() }
+        async move {
+            if let Some(e) = this.0.poison() {
+                return Err(e.clone());
+            }
+            if T::DTYPE != this.dtype() {
+                bail!(DType, "the tensor holds {}, not {}: cast it first, or read that type", this.dtype(), T::DTYPE);
+            }
+            let reading = {
+                let value = this.value()?;
+                this.device().backend().read(value.storage.clone(), this.numel() * this.dtype().size())
+            };
+            Ok(T::from_bytes(&reading.await?))
+        }
     }
 }

@@ -100,6 +100,14 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn read(&self, from: Arc<dyn Storage>, bytes: usize) -> crate::backend::Reading {
+        Box::pin(async move {
+            let mut out = vec![0; bytes];
+            device().download(&*from, &mut out)?;
+            Ok(out)
+        })
+    }
+
     fn prepare(&self, schedule: &Schedule) -> Result<Arc<dyn Executable>> {
         Ok(Arc::new(executable::CpuExecutable::new(schedule)?))
     }

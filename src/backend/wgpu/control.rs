@@ -1,13 +1,17 @@
 //! Branches and loops: programs of their own over parts of buffers, recorded one iteration after the other. A loop whose number of
-//! iterations is fixed is recorded whole; a condition is read back when it is asked.
+//! iterations is fixed is recorded whole. What a condition decides stands under a [`Gate`]: both branches are recorded, and several
+//! iterations ahead, and the device itself leaves out what is not to be. Where that cannot be (a condition inside of which another is read
+//! back, say) the condition is read back when it is asked.
 //!
 //! What a loop carries lies in two buffers that change places, or in one if its program writes in place. The first of them is the result's
 //! own. Rows, and the number of the iteration, are places within what is bound: so binding groups do not change.
 
-use super::executable::{Code as Kernel, Inside, Prepared, Recorder};
+use super::executable::{Built, Code as Kernel, Inside};
+use super::gate::{Gate, When};
 use super::gpu::Gpu;
 use super::memory::View;
-use crate::backend::{Executable, counters};
+use super::record::Recorder;
+use crate::backend::counters;
 use crate::base::error::err;
 use crate::base::{DType, Result, Scalar};
 use crate::loops::schedule::{Control, ControlKind, Instance, LoopProgram, Place, PlanResult, Program, Slot, SlotId};
@@ -18,9 +22,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// Launches recorded ahead of a condition, at most.
+const AHEAD: usize = 2048;
+
 /// A branch or loop ready to run.
 pub(super) struct Code {
-    gpu: &'static Gpu,
+    gpu: Arc<Gpu>,
     operands: Vec<u32>,
     results: Vec<Option<u32>>,
     /// Bytes of each result.
@@ -30,7 +37,8 @@ pub(super) struct Code {
 }
 
 enum Kind {
-    Cond(Box<[Sub; 2]>),
+    /// And the gates of both, unless the predicate has to be read back.
+    Cond(Box<[Sub; 2]>, Option<[Gate; 2]>),
     Loop(Box<Loop>),
 }
 
@@ -38,11 +46,13 @@ struct Loop {
     p: Arc<LoopProgram>,
     body: Sub,
     first: Option<Sub>,
+    /// Of a loop with a condition, unless that has to be read back.
+    gate: Option<Gate>,
 }
 
 /// A program ready to run.
 struct Sub {
-    exe: Prepared,
+    exe: Built,
     results: Vec<PlanResult>,
     /// For each output of the executable, the first result it is.
     owner: Vec<usize>,
@@ -51,7 +61,7 @@ struct Sub {
 /// Kernels that copy or clear so many bytes.
 #[derive(Default)]
 pub(super) struct Copies {
-    by_size: HashMap<(usize, bool), Kernel>,
+    by_size: HashMap<(usize, bool), Vec<Kernel>>,
 }
 
 /// Bytes as elements: of a word where everything is whole words.
@@ -61,7 +71,7 @@ fn elements(bytes: usize) -> (DType, usize) {
 
 impl Copies {
     /// Makes sure of the kernel for `bytes`.
-    pub(super) fn prepare(&mut self, gpu: &'static Gpu, bytes: usize, clear: bool) -> Result<()> {
+    pub(super) fn prepare(&mut self, gpu: &Arc<Gpu>, bytes: usize, clear: bool) -> Result<()> {
         if bytes == 0 || self.by_size.contains_key(&(bytes, clear)) {
             return Ok(());
         }
@@ -89,28 +99,30 @@ impl Copies {
         let args = kernel.args.len();
         let i = Instance { kernel: Arc::new(kernel), slots: (0..args as u32).map(SlotId).collect(), params: Vec::new() };
         let inside = Inside { shifted: &|_| true };
-        if let Some(code) = Kernel::new(gpu, &i, &slots, Some(&inside), &mut 0)? {
-            self.by_size.insert((bytes, clear), code);
-        }
+        self.by_size.insert((bytes, clear), Kernel::new(gpu, &i, &slots, Some(&inside), &mut 0)?);
         Ok(())
+    }
+
+    pub(super) fn sizes(&self, all: &mut Vec<(u32, u32)>) {
+        self.by_size.values().flatten().for_each(|c| c.sizes(all));
     }
 
     pub(super) fn copy(&self, rec: &mut Recorder, from: &View, to: &View, bytes: usize) -> Result<()> {
         let same = from.id == to.id && from.offset + from.shift == to.offset + to.shift;
         match self.by_size.get(&(bytes, false)) {
-            Some(k) if !same => k.record(rec, &[to.clone(), from.clone()], None, &[]),
+            Some(k) if !same => k.iter().try_for_each(|k| k.record(rec, &[to.clone(), from.clone()], None, &[])),
             _ => Ok(()),
         }
     }
 
     fn clear(&self, rec: &mut Recorder, to: &View, bytes: usize) -> Result<()> {
-        self.by_size.get(&(bytes, true)).map_or(Ok(()), |k| k.record(rec, &[to.clone()], None, &[]))
+        self.by_size.get(&(bytes, true)).map_or(Ok(()), |k| k.iter().try_for_each(|k| k.record(rec, &[to.clone()], None, &[])))
     }
 }
 
 impl Sub {
-    fn new(gpu: &'static Gpu, p: &Program, shifted: &dyn Fn(Place) -> bool) -> Result<Sub> {
-        let exe = Prepared::new(gpu, &p.schedule, Some(&Inside { shifted }))?;
+    fn new(gpu: &Arc<Gpu>, p: &Program, shifted: &dyn Fn(Place) -> bool) -> Result<Sub> {
+        let exe = Built::new(gpu, &p.schedule, Some(&Inside { shifted }))?;
         let owner = (0..exe.outputs.len())
             .map(|n| {
                 let at = p.results.iter().position(|r| *r == PlanResult::Output(n as u32));
@@ -165,7 +177,7 @@ impl Sub {
 
 impl Code {
     /// `nested`: inside of another loop or branch, so that any of its values may begin anywhere in what is bound.
-    pub(super) fn new(gpu: &'static Gpu, c: &Control, slots: &[Slot], nested: bool) -> Result<Code> {
+    pub(super) fn new(gpu: &Arc<Gpu>, c: &Control, slots: &[Slot], nested: bool) -> Result<Code> {
         let sizes: Vec<usize> = c.results.iter().map(|r| r.map_or(0, |s| slots[s.0 as usize].bytes())).collect();
         let mut copies = Copies::default();
         let kind = match &c.kind {
@@ -174,7 +186,22 @@ impl Code {
                 for &n in &sizes {
                     copies.prepare(gpu, n, false)?;
                 }
-                Kind::Cond(Box::new([Sub::new(gpu, &b[0], &no)?, Sub::new(gpu, &b[1], &no)?]))
+                let subs = [Sub::new(gpu, &b[0], &no)?, Sub::new(gpu, &b[1], &no)?];
+                let gates = if subs.iter().all(|s| s.exe.gateable()) && sizes.iter().all(|&n| n as u64 <= gpu.span()) {
+                    let gate = |s: &Sub| {
+                        let mut all = vec![];
+                        s.exe.sizes(&mut all);
+                        copies.sizes(&mut all);
+                        Gate::new(gpu, all)
+                    };
+                    match (gate(&subs[0])?, gate(&subs[1])?) {
+                        (Some(a), Some(b)) => Some([a, b]),
+                        _ => None,
+                    }
+                } else {
+                    None
+                };
+                Kind::Cond(Box::new(subs), gates)
             }
             ControlKind::Loop(p) => {
                 let own = p.consts + p.carry.len();
@@ -215,11 +242,20 @@ impl Code {
                         copies.prepare(gpu, n * p.length.unwrap_or(0), true)?;
                     }
                 }
-                Kind::Loop(Box::new(Loop { p: p.clone(), body, first }))
+                let carried = p.carry.iter().chain(&p.rows).all(|&n| n as u64 <= gpu.span());
+                let gate = if first.is_some() && body.exe.gateable() && carried {
+                    let mut all = vec![];
+                    body.exe.sizes(&mut all);
+                    copies.sizes(&mut all);
+                    Gate::new(gpu, all)?
+                } else {
+                    None
+                };
+                Kind::Loop(Box::new(Loop { p: p.clone(), body, first, gate }))
             }
         };
         let operands = c.operands.iter().map(|s| s.0).collect();
-        Ok(Code { gpu, operands, results: c.results.iter().map(|r| r.map(|s| s.0)).collect(), sizes, kind, copies })
+        Ok(Code { gpu: gpu.clone(), operands, results: c.results.iter().map(|r| r.map(|s| s.0)).collect(), sizes, kind, copies })
     }
 
     /// Records it, and runs what must be known before the rest can be recorded.
@@ -227,7 +263,19 @@ impl Code {
         let operands: Vec<View> = self.operands.iter().map(|&s| table[s as usize].clone()).collect();
         let results: Vec<Option<View>> = self.results.iter().map(|r| r.map(|s| table[s as usize].clone())).collect();
         match &self.kind {
-            Kind::Cond(branches) => {
+            Kind::Cond(branches, Some(gates)) => {
+                let before = rec.under(None);
+                for (n, (branch, gate)) in branches.iter().zip(gates).enumerate() {
+                    rec.under(None);
+                    let w = branch.workspace(rec, &results)?;
+                    gate.ask(rec, &operands[0], before.as_ref(), if n == 0 { When::Holds } else { When::Not })?;
+                    rec.under(Some(gate.open()));
+                    branch.record(rec, &self.copies, &operands, &results, &self.sizes, &w)?;
+                }
+                rec.under(before);
+                Ok(())
+            }
+            Kind::Cond(branches, None) => {
                 rec.submit()?;
                 let mut flag = [0u8];
                 self.gpu.read(&operands[0], &mut flag)?;
@@ -239,9 +287,40 @@ impl Code {
         }
     }
 
+    /// Launches of a run, roughly.
+    pub(super) fn launches(&self) -> usize {
+        match &self.kind {
+            Kind::Cond(b, _) => b.iter().map(|s| s.exe.launches() + s.results.len() + 1).sum(),
+            Kind::Loop(l) => (l.body.exe.launches() + l.body.results.len()).saturating_mul(l.p.length.unwrap_or(1)),
+        }
+    }
+
+    /// The sizes of all launches that a gate around it may have to let pass.
+    pub(super) fn sizes(&self, all: &mut Vec<(u32, u32)>) {
+        self.copies.sizes(all);
+        match &self.kind {
+            // Its branches have gates of their own, within that one.
+            Kind::Cond(..) => {}
+            Kind::Loop(l) => {
+                l.body.exe.sizes(all);
+                if let Some(f) = &l.first {
+                    f.exe.sizes(all);
+                }
+            }
+        }
+    }
+
+    /// Whether it can be recorded without asking for data.
+    pub(super) fn gateable(&self) -> bool {
+        match &self.kind {
+            Kind::Cond(_, gates) => gates.is_some(),
+            Kind::Loop(l) => Loop::fixed(&l.p) && l.body.exe.gateable() && self.sizes.iter().all(|&n| n as u64 <= self.gpu.span()),
+        }
+    }
+
     pub(super) fn source(&self) -> String {
         let subs: Vec<(&str, &Sub)> = match &self.kind {
-            Kind::Cond(b) => vec![("if it holds", &b[0]), ("else", &b[1])],
+            Kind::Cond(b, _) => vec![("if it holds", &b[0]), ("else", &b[1])],
             Kind::Loop(l) => l.first.iter().map(|f| ("before the first iteration", f)).chain([("each iteration", &l.body)]).collect(),
         };
         let mut out = String::new();
@@ -260,7 +339,7 @@ impl Loop {
     }
 
     fn record(&self, rec: &mut Recorder, code: &Code, operands: &[View], results: &[Option<View>]) -> Result<()> {
-        let (p, gpu, copies) = (&*self.p, code.gpu, &code.copies);
+        let (p, gpu, copies) = (&*self.p, &code.gpu, &code.copies);
         let carry = p.carry.len();
         let own = p.consts + carry;
         let mut most = p.length.map_or(u64::MAX, |n| n as u64);
@@ -274,7 +353,7 @@ impl Loop {
         let mut inputs: Vec<View> = operands.to_vec();
         let mut numbers = gpu.numbers(most.min(1 << 10) as usize + 1)?;
         rec.held.push(numbers.clone());
-        inputs.push(numbers.view());
+        inputs.push(numbers.view(gpu)?);
         let mut current: Vec<View> = Vec::with_capacity(carry);
         let mut other: Vec<View> = Vec::with_capacity(carry);
         for k in 0..carry {
@@ -299,11 +378,14 @@ impl Loop {
         if let Some(first) = &self.first {
             let mut given: Vec<View> = operands[..p.consts].to_vec();
             given.extend(current.iter().cloned());
-            given.push(numbers.view());
+            given.push(numbers.view(gpu)?);
             let to = [Some(flag.clone())];
             let w = first.workspace(rec, &to)?;
             first.record(rec, copies, &given, &to, &[1], &w)?;
-            go = self.asked(rec, gpu, &flag)?;
+            match &self.gate {
+                Some(g) => g.ask(rec, &flag, None, When::First)?,
+                None => go = self.asked(rec, gpu, &flag)?,
+            }
         }
         let mut sizes: Vec<usize> = p.carry.iter().chain(&p.rows).copied().collect();
         sizes.resize(self.body.results.len(), 1);
@@ -331,40 +413,70 @@ impl Loop {
             (0..p.rows.len()).for_each(|j| filled[carry + j] = Some(flag.clone()));
             filled
         })?;
-        let mut count = 0u64;
+        // Iterations recorded, and, under a gate, those of them that took place.
+        let (mut count, mut done) = (0u64, 0u64);
+        let mut ahead = 4u64;
+        let each = (self.body.exe.launches() + p.carry.len() + 1).max(1);
+        let started = current.clone();
+        let second = other.clone();
         while count < most && go {
-            if (count + 1) as usize * 8 >= numbers_bytes(&numbers) {
-                numbers = gpu.numbers(2 * (count as usize + 1))?;
+            let until = if self.gate.is_some() { most.min(count + ahead) } else { count + 1 };
+            while (until + 1) as usize * 8 >= numbers_bytes(&numbers) {
+                numbers = gpu.numbers(2 * (until as usize + 1))?;
                 rec.held.push(numbers.clone());
             }
-            let row = if p.reverse { most - 1 - count } else { count } as usize;
-            for k in 0..carry {
-                inputs[p.consts + k] = current[k].clone();
-                to[k] = Some(other[k].clone());
-            }
-            for (j, &bytes) in p.stacks.iter().enumerate() {
-                inputs[own + j] = operands[own + j].moved(row * bytes);
-            }
-            for (j, &bytes) in p.rows.iter().enumerate() {
-                if let Some(r) = &results[carry + j] {
-                    to[carry + j] = Some(r.moved(row * bytes));
+            let all = numbers.view(gpu)?;
+            while count < until {
+                let row = if p.reverse { most - 1 - count } else { count } as usize;
+                for k in 0..carry {
+                    inputs[p.consts + k] = current[k].clone();
+                    to[k] = Some(other[k].clone());
+                }
+                for (j, &bytes) in p.stacks.iter().enumerate() {
+                    inputs[own + j] = operands[own + j].moved(row * bytes);
+                }
+                for (j, &bytes) in p.rows.iter().enumerate() {
+                    if let Some(r) = &results[carry + j] {
+                        to[carry + j] = Some(r.moved(row * bytes));
+                    }
+                }
+                inputs[own + p.stacks.len()] = all.moved(count as usize * 8);
+                let before = self.gate.as_ref().map(|g| rec.under(Some(g.open())));
+                let recorded = self.body.record(rec, copies, &inputs, &to, &sizes, &workspace);
+                if let Some(b) = before {
+                    rec.under(b);
+                }
+                recorded?;
+                std::mem::swap(&mut current, &mut other);
+                count += 1;
+                if let Some(g) = &self.gate {
+                    g.ask(rec, &flag, None, When::Again)?;
                 }
             }
-            inputs[own + p.stacks.len()] = numbers.view().moved(count as usize * 8);
-            self.body.record(rec, copies, &inputs, &to, &sizes, &workspace)?;
-            std::mem::swap(&mut current, &mut other);
-            count += 1;
-            if self.first.is_some() {
-                go = self.asked(rec, gpu, &flag)?;
+            match &self.gate {
+                Some(g) => {
+                    rec.submit()?;
+                    (go, done) = g.state(gpu)?;
+                    ahead = (2 * ahead).min((AHEAD / each) as u64).max(4);
+                }
+                None => {
+                    done = count;
+                    if self.first.is_some() {
+                        go = self.asked(rec, gpu, &flag)?;
+                    }
+                }
             }
         }
+        // What those that did not take place would have changed is where it was.
+        let current = if done.is_multiple_of(2) { started } else { second };
+        let count = done;
         for k in 0..carry {
             if let Some(r) = &results[k] {
                 copies.copy(rec, &current[k], r, p.carry[k])?;
             }
         }
         if let Some(Some(r)) = results.last() {
-            copies.copy(rec, &numbers.view().moved(count as usize * 8), r, 8)?;
+            copies.copy(rec, &numbers.view(gpu)?.moved(count as usize * 8), r, 8)?;
         }
         Ok(())
     }

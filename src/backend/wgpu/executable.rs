@@ -1,31 +1,52 @@
 //! Prepared plans: modules bound to slots, and a run through them: one submission, unless data decides what comes next.
+//!
+//! A plan that comes again on the same buffers is replayed as it was recorded: no look-up, no binding.
 
 use super::control::{self, Copies};
 use super::emit::{ArgUse, Word, emit};
-use super::gpu::{Gpu, PARAMS, Pipeline};
-use super::memory::{ALIGN, View, WgpuStorage};
+use super::gpu::Gpu;
+use super::memory::{ALIGN, Range, View, WgpuStorage};
+use super::pieces::{self, Piece};
+use super::pipelines::Pipeline;
+use super::record::{Found, Ids, Recorder};
 use crate::backend::{Executable, Failed, counters};
 use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Storage};
-use crate::loops::Kernel;
-use crate::loops::schedule::{Instance, Launch, Place, Schedule, Slot, SlotId};
+use crate::loops::schedule::{Instance, Launch, Place, Schedule, Slot};
+use crate::loops::{Access, Kernel};
 use smallvec::SmallVec;
 use std::any::Any;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 /// Stands for the slots that share the last binding.
 const SPILLED: u32 = u32::MAX;
 
+/// What a binding is.
+struct Bound {
+    slot: u32,
+    bytes: u64,
+    /// First byte and number of bytes touched, where the whole is too much.
+    window: Option<(u64, u64)>,
+    written: bool,
+}
+
+/// An argument: its binding, slot and bytes an element; elements to add to its indices.
+struct ArgOf {
+    binding: u32,
+    slot: u32,
+    size: u32,
+    moved: i64,
+}
+
 /// A kernel ready to run.
 pub(super) struct Code {
     pipeline: Arc<Pipeline>,
+    name: Arc<str>,
     block: Vec<Word>,
-    groups: u64,
-    /// The slot behind each binding.
-    slots: SmallVec<[u32; 8]>,
-    /// The slot of each argument, and the bytes of its elements.
-    args: SmallVec<[(u32, u32); 8]>,
+    size: (u32, u32),
+    bound: SmallVec<[Bound; 8]>,
+    args: SmallVec<[ArgOf; 8]>,
     params: Vec<DType>,
     /// The plan's parameter behind each.
     values: SmallVec<[u32; 4]>,
@@ -57,13 +78,14 @@ enum Step {
     Control(Box<control::Code>),
 }
 
-/// A prepared plan.
-pub struct Prepared {
-    gpu: &'static Gpu,
-    pub(super) slots: Vec<Slot>,
+/// The kernels of a program, on one device.
+pub(super) struct Built {
+    gpu: Arc<Gpu>,
+    slots: Vec<Slot>,
     steps: Vec<Step>,
-    pub(super) arena: usize,
-    pub(super) outputs: Vec<usize>,
+    pub arena: usize,
+    /// Bytes of each output.
+    pub outputs: Vec<usize>,
     inputs: usize,
 }
 
@@ -73,26 +95,66 @@ pub(super) struct Inside<'a> {
     pub shifted: &'a dyn Fn(Place) -> bool,
 }
 
-/// The buffers of a plan's slots while it runs.
-pub(super) type Table = Vec<View>;
+/// A kernel in a few words.
+fn name(k: &Kernel) -> String {
+    let archetype = format!("{:?}", k.archetype);
+    let word = archetype.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    let axes: Vec<String> = k.axes.iter().map(|a| format!("{}{}", a.extent, if a.row { " row" } else { "" })).collect();
+    format!("{} [{}]", word.to_lowercase(), axes.join(", "))
+}
+
+/// Grows an arena by `bytes` that lie in one buffer; where they begin.
+fn reserve(gpu: &Gpu, arena: &mut usize, bytes: usize) -> usize {
+    let (part, mut at) = (gpu.largest() as usize, arena.next_multiple_of(ALIGN));
+    if at / part != (at + bytes.max(1) - 1) / part {
+        at = at.next_multiple_of(part);
+    }
+    *arena = at + bytes.next_multiple_of(ALIGN);
+    at
+}
 
 impl Code {
-    /// Emits and compiles one instance. `slots`: of the schedule; `inside`: it is a program of a loop or branch.
-    pub(super) fn new(
-        gpu: &'static Gpu,
-        i: &Instance,
-        slots: &[Slot],
-        inside: Option<&Inside<'_>>,
-        arena: &mut usize,
-    ) -> Result<Option<Code>> {
+    /// Emits and compiles one instance. `slots`: of the schedule; `inside`: it is a program of a loop or branch. A kernel of more than the
+    /// device binds becomes several.
+    pub(super) fn new(gpu: &Arc<Gpu>, i: &Instance, slots: &[Slot], inside: Option<&Inside<'_>>, arena: &mut usize) -> Result<Vec<Code>> {
         let k: &Kernel = &i.kernel;
         if k.outer_len() == 0 {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let slot = |s: &SlotId| slots.get(s.0 as usize).ok_or_else(|| err!(Internal, "a kernel is bound to a slot that does not exist"));
         if i.slots.len() != k.args.len() || i.params.len() != k.params.len() {
             bail!(Internal, "a kernel is bound to the wrong number of buffers or parameters");
         }
+        let mut buffers: SmallVec<[(u32, bool); 8]> = SmallVec::new();
+        for (a, s) in k.args.iter().zip(&i.slots) {
+            let Some(slot) = slots.get(s.0 as usize) else { bail!(Internal, "a kernel is bound to a slot that does not exist") };
+            if a.numel * a.dtype.size() > slot.bytes() {
+                bail!(Internal, "wgpu: a kernel needs {} elements of {}, its buffer has {} bytes", a.numel, a.dtype, slot.bytes());
+            }
+            buffers.push((s.0, slot.bytes() as u64 > gpu.span()));
+        }
+        if buffers.iter().all(|b| !b.1) {
+            return Ok(vec![Code::piece(gpu, i, k, None, slots, inside, arena)?]);
+        }
+        // What is bound begins at a multiple of the alignment.
+        let most = gpu.span().saturating_sub(2 * ALIGN as u64).max(64);
+        let (k, was) = pieces::separate(k, &buffers);
+        let i = Instance { kernel: Arc::new(k), slots: was.iter().map(|&n| i.slots[n]).collect(), params: i.params.clone() };
+        let buffers: Vec<(u32, bool)> = was.iter().map(|&n| buffers[n]).collect();
+        let pieces = pieces::split(&i.kernel, &buffers, most)?;
+        pieces.iter().map(|p| Code::piece(gpu, &i, &p.kernel, Some(p), slots, inside, arena)).collect()
+    }
+
+    fn piece(
+        gpu: &Arc<Gpu>,
+        i: &Instance,
+        k: &Kernel,
+        piece: Option<&Piece>,
+        slots: &[Slot],
+        inside: Option<&Inside<'_>>,
+        arena: &mut usize,
+    ) -> Result<Code> {
+        let slot = |n: usize| &slots[i.slots[n].0 as usize];
+        let window = |n: usize| piece.and_then(|p| p.windows[n]);
         // The largest are bound as they are; one binding is left for all the rest.
         let most = gpu.limits.max_storage_buffers_per_shader_stage as usize;
         let mut distinct: Vec<u32> = i.slots.iter().map(|s| s.0).collect();
@@ -100,78 +162,101 @@ impl Code {
         distinct.dedup();
         let mut spilled: Vec<u32> = Vec::new();
         if distinct.len() > most {
-            distinct.sort_by_key(|&s| (std::cmp::Reverse(slots.get(s as usize).map_or(0, Slot::bytes)), s));
+            distinct.sort_by_key(|&s| (std::cmp::Reverse(slots[s as usize].bytes()), s));
             spilled = distinct.split_off(most - 1);
         }
-        let mut bound: SmallVec<[u32; 8]> = SmallVec::new();
-        let mut uses = Vec::new();
-        for (a, s) in k.args.iter().zip(&i.slots) {
-            let place = slot(s)?;
-            if a.numel * a.dtype.size() > place.bytes() {
-                bail!(Internal, "wgpu: a kernel needs {} elements of {}, its buffer has {} bytes", a.numel, a.dtype, place.bytes());
-            }
+        let mut bound: SmallVec<[Bound; 8]> = SmallVec::new();
+        let (mut uses, mut args) = (Vec::new(), SmallVec::new());
+        for (n, (a, s)) in k.args.iter().zip(&i.slots).enumerate() {
             let raw = spilled.contains(&s.0);
-            let binding = bound.iter().position(|&b| b == s.0 || (raw && b == SPILLED)).unwrap_or_else(|| {
-                bound.push(if raw { SPILLED } else { s.0 });
+            if raw && window(n).is_some() {
+                bail!(Memory, "wgpu: a kernel reads and writes too many tensors larger than the device binds: split them");
+            }
+            let named = if raw { SPILLED } else { s.0 };
+            // What is only read may be bound in several places.
+            let apart = |b: &Bound| b.window != window(n) && !k.args.iter().zip(&i.slots).any(|(a, x)| x == s && a.access != Access::Read);
+            let binding = bound.iter().position(|b| b.slot == named && !apart(b)).unwrap_or_else(|| {
+                bound.push(Bound { slot: named, bytes: slot(n).bytes() as u64, window: window(n), written: false });
                 bound.len() - 1
             });
-            uses.push(ArgUse { binding: binding as u32, offset: raw || inside.is_some_and(|x| (x.shifted)(place.place)), raw });
+            bound[binding].written |= a.access != Access::Read;
+            let offset = raw || piece.is_some() || inside.is_some_and(|x| (x.shifted)(slot(n).place));
+            uses.push(ArgUse { binding: binding as u32, offset, raw });
+            let moved = piece.map_or(0, |p| p.moved[n]);
+            args.push(ArgOf { binding: binding as u32, slot: s.0, size: a.dtype.size() as u32, moved });
         }
         // Parts of the arena are parts of one buffer, which is bound in one way only.
-        let in_arena = |a: usize| matches!(slots[i.slots[a].0 as usize].place, Place::Arena(_));
-        let written = !spilled.is_empty() || (0..k.args.len()).any(|a| in_arena(a) && k.args[a].access != crate::loops::Access::Read);
+        let in_arena = |n: usize| matches!(slot(n).place, Place::Arena(_));
+        let written = !spilled.is_empty() || (0..k.args.len()).any(|n| in_arena(n) && k.args[n].access != Access::Read);
         let m = emit(k, &gpu.target, &uses, written || inside.is_some())?;
         let pipeline = gpu.pipeline(&m.text, &m.bindings, m.workspace > 0)?;
         if m.block.len() * 4 > 64 << 10 {
             bail!(Internal, "wgpu: a kernel takes {} numbers", m.block.len());
         }
-        let workspace = (m.workspace > 0).then(|| {
-            let at = arena.next_multiple_of(ALIGN);
-            *arena = at + m.workspace.next_multiple_of(ALIGN);
-            (at as u64, m.workspace.next_multiple_of(16) as u64)
-        });
-        let spill = if spilled.is_empty() {
-            None
-        } else {
-            let at = arena.next_multiple_of(ALIGN);
-            let (mut end, mut parts, mut copies) = (at, Vec::new(), Copies::default());
-            for s in spilled {
-                let bytes = slots[s as usize].bytes();
-                let of = |written: bool| {
-                    i.slots.iter().zip(&k.args).any(|(x, a)| {
-                        use crate::loops::Access;
-                        x.0 == s && if written { a.access != Access::Read } else { a.access != Access::Write }
-                    })
-                };
-                copies.prepare(gpu, bytes, false)?;
-                parts.push(Part { slot: s, at: (end - at) as u64, bytes, read: of(false), written: of(true) });
-                end += bytes.next_multiple_of(ALIGN);
-            }
-            *arena = end;
-            Some(Box::new(Spill { at: at as u64, len: (end - at) as u64, parts, copies }))
+        if m.workspace as u64 > gpu.span() {
+            bail!(
+                Memory,
+                "wgpu: a kernel needs {} bytes to work in, the device binds at most {}: split the tensor",
+                m.workspace,
+                gpu.span()
+            );
+        }
+        let workspace = (m.workspace > 0).then(|| (reserve(gpu, arena, m.workspace) as u64, m.workspace.next_multiple_of(16) as u64));
+        let spill = if spilled.is_empty() { None } else { Some(Box::new(Spill::new(gpu, i, &spilled, slots, arena)?)) };
+        // Two dimensions beyond what one holds.
+        let most = gpu.limits.max_compute_workgroups_per_dimension as u64;
+        let x = m.groups.min(most);
+        let y = m.groups.div_ceil(x.max(1));
+        if y > most {
+            bail!(Argument, "wgpu: a kernel of {} workgroups: split the tensor", m.groups);
+        }
+        let name = name(k).into();
+        let (params, values) = (k.params.clone(), i.params.iter().copied().collect());
+        Ok(Code { pipeline, name, block: m.block, size: (x as u32, y as u32), bound, args, params, values, workspace, spill })
+    }
+
+    /// Workgroups, if it launches anything, and those of the copies that go with it.
+    pub(super) fn sizes(&self, all: &mut Vec<(u32, u32)>) {
+        all.push(self.size);
+        if let Some(s) = &self.spill {
+            s.copies.sizes(all);
+        }
+    }
+
+    /// The binding's range, and where its value begins, seen from there. What lies in two buffers is copied to one, and back by `back`.
+    fn place(&self, rec: &mut Recorder, v: &View, b: &Bound, back: &mut Vec<(View, u64, Range)>) -> Result<(Range, i64)> {
+        if b.window.is_none()
+            && v.len <= rec.gpu.limits.max_storage_buffer_binding_size
+            && let Some(r) = v.whole()
+        {
+            return Ok((r, v.shift as i64));
+        }
+        let (lo, len) = b.window.unwrap_or((0, b.bytes));
+        let value = v.offset + v.shift;
+        let start = (value + lo) / ALIGN as u64 * ALIGN as u64;
+        let len = (value + lo + len - start).next_multiple_of(16);
+        let begins = value as i64 - start as i64;
+        if let Some(r) = v.range(start, len) {
+            return Ok((r, begins));
+        }
+        let temporary = rec.memory(len as usize)?.part(0, len);
+        let Some(r) = temporary.whole() else {
+            bail!(Memory, "wgpu: {len} bytes are needed at once, a buffer has at most {}", rec.gpu.largest())
         };
-        let args = i.slots.iter().zip(&k.args).map(|(s, a)| (s.0, a.dtype.size() as u32)).collect();
-        Ok(Some(Code {
-            pipeline,
-            block: m.block,
-            groups: m.groups,
-            slots: bound,
-            args,
-            params: k.params.clone(),
-            values: i.params.iter().copied().collect(),
-            workspace,
-            spill,
-        }))
+        rec.copy(&v.ranges(start, len), std::slice::from_ref(&r))?;
+        if b.written {
+            back.push((v.clone(), start, r.clone()));
+        }
+        Ok((r, begins))
     }
 
     /// Records a launch.
     pub(super) fn record(&self, rec: &mut Recorder, table: &[View], arena: Option<&View>, params: &[Scalar]) -> Result<()> {
-        if self.groups == 0 {
+        if self.size.0 == 0 {
             return Ok(());
         }
         let place = |at: u64, len: u64| -> Result<View> {
-            let arena = arena.ok_or_else(|| err!(Internal, "a kernel's workspace lies in no arena"))?;
-            Ok(View { offset: arena.offset + at, len, ..arena.clone() })
+            Ok(arena.ok_or_else(|| err!(Internal, "a kernel's workspace lies in no arena"))?.part(at, len))
         };
         let spilled = self.spill.as_ref().map(|s| place(s.at, s.len)).transpose()?;
         if let (Some(s), Some(to)) = (&self.spill, &spilled) {
@@ -179,41 +264,39 @@ impl Code {
                 s.copies.copy(rec, &table[p.slot as usize], &to.moved(p.at as usize), p.bytes)?;
             }
         }
+        let (mut ranges, mut begins): (SmallVec<[Range; 8]>, SmallVec<[i64; 8]>) = (SmallVec::new(), SmallVec::new());
+        let mut back = Vec::new();
+        let apart = || err!(Internal, "wgpu: a workspace lies in two buffers");
+        for b in &self.bound {
+            let (r, at) = match &spilled {
+                Some(v) if b.slot == SPILLED => (v.whole().ok_or_else(apart)?, 0),
+                _ => self.place(rec, &table[b.slot as usize], b, &mut back)?,
+            };
+            ranges.push(r);
+            begins.push(at);
+        }
+        if let Some((at, len)) = self.workspace {
+            ranges.push(place(at, len)?.whole().ok_or_else(apart)?);
+        }
         let block = self.block.len() * 4;
         let offset = rec.reserve(block)?;
         for (n, w) in self.block.iter().enumerate() {
-            let word = match *w {
-                Word::Fixed(x) => x,
-                Word::Param(p, high) => {
-                    let (d, at) = (self.params[p as usize], self.values[p as usize]);
-                    let v = params.get(at as usize).ok_or_else(|| err!(Internal, "the plan has no parameter {at}"))?;
-                    word_of(*v, d, high)
-                }
+            let at = offset + n * 4;
+            match *w {
+                Word::Fixed(x) => rec.word(at, x),
+                Word::Param(p, high) => rec.param(at, self.values[p as usize], self.params[p as usize], high, params)?,
                 Word::Offset(a) => {
-                    let (slot, size) = self.args[a as usize];
-                    let part = self.spill.iter().flat_map(|s| &s.parts).find(|p| p.slot == slot);
-                    (part.map_or(table[slot as usize].shift, |p| p.at) / size as u64) as u32
+                    let a = &self.args[a as usize];
+                    let part = self.spill.iter().flat_map(|s| &s.parts).find(|p| p.slot == a.slot);
+                    let begins = part.map_or(begins[a.binding as usize], |p| p.at as i64);
+                    rec.word(at, (begins / a.size as i64 + a.moved) as u32);
                 }
-            };
-            rec.blob[offset + n * 4..][..4].copy_from_slice(&word.to_ne_bytes());
+            }
         }
-        let view = |&s: &u32| match &spilled {
-            Some(v) if s == SPILLED => v.clone(),
-            _ => table[s as usize].clone(),
-        };
-        let mut views: SmallVec<[View; 8]> = self.slots.iter().map(view).collect();
-        if let Some((at, len)) = self.workspace {
-            views.push(place(at, len)?);
+        rec.launch(&self.pipeline, &self.name, ranges, (offset, block), self.size)?;
+        for (v, start, r) in back {
+            rec.copy(std::slice::from_ref(&r), &v.ranges(start, r.len))?;
         }
-        let group = rec.gpu.bind(&self.pipeline.layout, block, &views);
-        // Two dimensions beyond what one holds.
-        let most = rec.gpu.limits.max_compute_workgroups_per_dimension as u64;
-        let x = self.groups.min(most);
-        let y = self.groups.div_ceil(x);
-        if y > most {
-            bail!(Argument, "wgpu: a kernel of {} workgroups: split the tensor", self.groups);
-        }
-        rec.dispatches.push((self.pipeline.clone(), group, offset as u32, x as u32, y as u32));
         if let (Some(s), Some(from)) = (&self.spill, &spilled) {
             for p in s.parts.iter().filter(|p| p.written) {
                 s.copies.copy(rec, &from.moved(p.at as usize), &table[p.slot as usize], p.bytes)?;
@@ -223,91 +306,29 @@ impl Code {
     }
 }
 
-/// A parameter's bits.
-fn word_of(v: Scalar, d: DType, high: bool) -> u32 {
-    let v = v.cast(d);
-    match d {
-        DType::F32 | DType::F16 | DType::BF16 => (v.as_f64() as f32).to_bits(),
-        DType::Bool => v.as_bool() as u32,
-        _ => {
-            let x = v.as_i64() as u64;
-            (if high { x >> 32 } else { x }) as u32
+impl Spill {
+    fn new(gpu: &Arc<Gpu>, i: &Instance, spilled: &[u32], slots: &[Slot], arena: &mut usize) -> Result<Spill> {
+        let (mut end, mut parts, mut copies) = (0, Vec::new(), Copies::default());
+        for &s in spilled {
+            let bytes = slots[s as usize].bytes();
+            let of = |other: Access| i.slots.iter().zip(&i.kernel.args).any(|(x, a)| x.0 == s && a.access != other);
+            copies.prepare(gpu, bytes, false)?;
+            parts.push(Part { slot: s, at: end as u64, bytes, read: of(Access::Write), written: of(Access::Read) });
+            end += bytes.next_multiple_of(ALIGN);
         }
+        if end as u64 > gpu.span() {
+            bail!(Memory, "wgpu: a kernel's {} smaller tensors take {end} bytes, the device binds at most {}", parts.len(), gpu.span());
+        }
+        Ok(Spill { at: reserve(gpu, arena, end) as u64, len: end as u64, parts, copies })
     }
 }
 
-/// Launches that are not yet submitted.
-pub(super) struct Recorder {
-    pub gpu: &'static Gpu,
-    blob: Vec<u8>,
-    dispatches: Vec<(Arc<Pipeline>, wgpu::BindGroup, u32, u32, u32)>,
-    /// Memory that launches not yet submitted use.
-    pub held: Vec<Arc<WgpuStorage>>,
-}
-
-impl Recorder {
-    pub(super) fn new(gpu: &'static Gpu) -> Recorder {
-        Recorder { gpu, blob: Vec::new(), dispatches: Vec::new(), held: Vec::new() }
-    }
-
-    /// Room for a block of numbers; its offset.
-    fn reserve(&mut self, bytes: usize) -> Result<usize> {
-        let align = self.gpu.limits.min_uniform_buffer_offset_alignment as usize;
-        let mut at = self.blob.len().next_multiple_of(align);
-        if at + bytes > PARAMS {
-            self.submit()?;
-            at = 0;
-        }
-        self.blob.resize(at + bytes, 0);
-        Ok(at)
-    }
-
-    /// Temporary memory until the end of the run.
-    pub(super) fn memory(&mut self, bytes: usize) -> Result<View> {
-        let s = WgpuStorage::new(self.gpu, bytes)?;
-        let view = s.view();
-        self.held.push(s);
-        Ok(view)
-    }
-
-    /// Submits everything recorded: one encoder, one pass.
-    pub(super) fn submit(&mut self) -> Result<()> {
-        if self.dispatches.is_empty() {
-            self.blob.clear();
-            return Ok(());
-        }
-        let gpu = self.gpu;
-        let blob = std::mem::take(&mut self.blob);
-        let dispatches = std::mem::take(&mut self.dispatches);
-        gpu.guarded(|| {
-            gpu.queue.write_buffer(&gpu.params, 0, &blob);
-            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: None });
-                let mut last: *const Pipeline = std::ptr::null();
-                for (pipeline, group, offset, x, y) in &dispatches {
-                    if !std::ptr::eq(last, Arc::as_ptr(pipeline)) {
-                        pass.set_pipeline(&pipeline.pipeline);
-                        last = Arc::as_ptr(pipeline);
-                    }
-                    pass.set_bind_group(0, group, &[*offset]);
-                    pass.dispatch_workgroups(*x, *y, 1);
-                }
-            }
-            gpu.queue.submit([encoder.finish()]);
-        })?;
-        self.blob = blob;
-        self.blob.clear();
-        gpu.alive()
-    }
-}
-
-impl Prepared {
+impl Built {
     /// Emits and compiles every kernel of the schedule.
     ///
     /// # Errors
     /// If the device lacks a type, or a kernel is malformed or refused.
-    pub(super) fn new(gpu: &'static Gpu, s: &Schedule, inside: Option<&Inside<'_>>) -> Result<Prepared> {
+    pub(super) fn new(gpu: &Arc<Gpu>, s: &Schedule, inside: Option<&Inside<'_>>) -> Result<Built> {
         gpu.alive()?;
         let mut arena = s.arena_bytes.next_multiple_of(ALIGN);
         let mut steps = Vec::with_capacity(s.launches.len());
@@ -346,41 +367,8 @@ impl Prepared {
         if s.slots.iter().any(|x| matches!(x.place, Place::Arena(_))) {
             arena = arena.max(ALIGN);
         }
-        Ok(Prepared { gpu, slots: s.slots.clone(), steps, arena, outputs, inputs })
-    }
-
-    /// Runs the plan.
-    pub(super) fn run(&self, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>, Failed> {
-        let gpu = self.gpu;
-        gpu.alive()?;
-        if inputs.len() < self.inputs {
-            return Err(err!(Internal, "wgpu: the plan has {} inputs, {} were given", self.inputs, inputs.len()).into());
-        }
-        let mut given = Vec::with_capacity(inputs.len());
-        for s in inputs {
-            given.push(gpu.own(&**s)?.view());
-        }
-        for slot in &self.slots {
-            if let Place::Input(i) = slot.place
-                && inputs[i as usize].bytes() < slot.bytes()
-            {
-                return Err(
-                    err!(Internal, "wgpu: input {i} has {} bytes, the plan expects {}", inputs[i as usize].bytes(), slot.bytes()).into()
-                );
-            }
-        }
-        let outputs = self.outputs.iter().map(|&n| WgpuStorage::new(gpu, n)).collect::<Result<Vec<_>>>()?;
-        let to: Vec<View> = outputs.iter().map(|s| s.view()).collect();
-        let mut rec = Recorder::new(gpu);
-        let arena = if self.arena > 0 { Some(rec.memory(self.arena)?) } else { None };
-        let _running = super::gpu::lock(&gpu.running);
-        let run = |rec: &mut Recorder| {
-            self.record(rec, &given, &to, arena.as_ref(), params)?;
-            rec.submit()
-        };
-        run(&mut rec).map_err(|error| Failed { error, started: true })?;
-        counters::LAUNCHES.fetch_add(self.steps.len() as u64, Relaxed);
-        Ok(outputs.into_iter().map(|s| s as Arc<dyn Storage>).collect())
+        gpu.pipelines.save();
+        Ok(Built { gpu: gpu.clone(), slots: s.slots.clone(), steps, arena, outputs, inputs })
     }
 
     /// Records all launches on these buffers.
@@ -392,14 +380,14 @@ impl Prepared {
         arena: Option<&View>,
         params: &[Scalar],
     ) -> Result<()> {
-        let mut table = Table::with_capacity(self.slots.len());
+        let mut table: Vec<View> = Vec::with_capacity(self.slots.len());
         for slot in &self.slots {
             table.push(match slot.place {
                 Place::Input(i) => inputs[i as usize].clone(),
                 Place::Output(i) => outputs[i as usize].clone(),
                 Place::Arena(o) => {
                     let a = arena.ok_or_else(|| err!(Internal, "a temporary lies in no arena"))?;
-                    View { offset: a.offset + o as u64, len: (slot.bytes() as u64).next_multiple_of(16).max(16), ..a.clone() }
+                    a.part(o as u64, (slot.bytes() as u64).next_multiple_of(16).max(16))
                 }
             });
         }
@@ -416,6 +404,132 @@ impl Prepared {
     pub(super) fn steps(&self) -> usize {
         self.steps.len()
     }
+
+    /// Launches of a run, roughly.
+    pub(super) fn launches(&self) -> usize {
+        let of = |s: &Step| match s {
+            Step::Kernels(codes) => codes.len(),
+            Step::Control(c) => c.launches(),
+        };
+        self.steps.iter().map(of).sum()
+    }
+
+    /// The sizes of all launches that a gate may have to let pass.
+    pub(super) fn sizes(&self, all: &mut Vec<(u32, u32)>) {
+        for s in &self.steps {
+            match s {
+                Step::Kernels(codes) => codes.iter().for_each(|c| c.sizes(all)),
+                Step::Control(c) => c.sizes(all),
+            }
+        }
+    }
+
+    /// Whether it can be recorded without asking for data, and without copies between launches: so that it can stand under a gate.
+    pub(super) fn gateable(&self) -> bool {
+        let span = self.gpu.span();
+        self.arena as u64 <= self.gpu.largest()
+            && self.slots.iter().all(|s| s.bytes() as u64 <= span)
+            && self.steps.iter().all(|s| match s {
+                Step::Kernels(_) => true,
+                Step::Control(c) => c.gateable(),
+            })
+    }
+
+    pub(super) fn source(&self, launch: usize) -> String {
+        match self.steps.get(launch) {
+            Some(Step::Kernels(codes)) => codes.first().map_or(String::new(), |c| c.pipeline.text.clone()),
+            Some(Step::Control(c)) => c.source(),
+            None => String::new(),
+        }
+    }
+}
+
+/// A prepared plan.
+pub struct Prepared {
+    number: u64,
+    schedule: Schedule,
+    built: Mutex<Arc<Built>>,
+}
+
+impl Prepared {
+    /// Emits and compiles every kernel of the schedule.
+    ///
+    /// # Errors
+    /// If the device lacks a type, or a kernel is malformed or refused.
+    pub(super) fn new(gpu: &Arc<Gpu>, s: &Schedule) -> Result<Prepared> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let built = Mutex::new(Arc::new(Built::new(gpu, s, None)?));
+        Ok(Prepared { number: NEXT.fetch_add(1, Relaxed), schedule: s.clone(), built })
+    }
+
+    /// For that device, which may have been lost and opened again since.
+    fn on(&self, gpu: &Arc<Gpu>) -> Result<Arc<Built>> {
+        let mut built = super::gpu::lock(&self.built);
+        if !Arc::ptr_eq(&built.gpu, gpu) {
+            *built = Arc::new(Built::new(gpu, &self.schedule, None)?);
+        }
+        Ok(built.clone())
+    }
+
+    /// Runs the plan.
+    pub(super) fn run(&self, gpu: &Arc<Gpu>, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>, Failed> {
+        gpu.alive()?;
+        let built = self.on(gpu)?;
+        if inputs.len() < built.inputs {
+            return Err(err!(Internal, "wgpu: the plan has {} inputs, {} were given", built.inputs, inputs.len()).into());
+        }
+        let mut own: SmallVec<[&WgpuStorage; 16]> = SmallVec::new();
+        for s in inputs {
+            own.push(gpu.own(&**s)?);
+        }
+        for slot in &built.slots {
+            if let Place::Input(i) = slot.place
+                && inputs[i as usize].bytes() < slot.bytes()
+            {
+                let (has, wants) = (inputs[i as usize].bytes(), slot.bytes());
+                return Err(err!(Internal, "wgpu: input {i} has {has} bytes, the plan expects {wants}").into());
+            }
+        }
+        for &d in &self.schedule.donated {
+            own[d as usize].forget_copy();
+        }
+        let outputs = built.outputs.iter().map(|&n| WgpuStorage::new(gpu, n)).collect::<Result<Vec<_>>>()?;
+        let arena = if built.arena > 0 { Some(WgpuStorage::new(gpu, built.arena)?) } else { None };
+        let buffers = own.iter().copied().chain(outputs.iter().chain(&arena).map(|s| &**s));
+        let ids: Option<Ids> = buffers.map(|s| s.buffer_id(gpu)).collect();
+        let _running = super::gpu::lock(&gpu.running);
+        let found = ids.as_ref().map_or(Found::Nothing, |ids| gpu.recipes.find(self.number, ids));
+        if let Found::Kept(r) = &found {
+            r.run(gpu, params).map_err(|error| Failed { error, started: true })?;
+        } else {
+            let given = own.iter().map(|s| s.view(gpu)).collect::<Result<Vec<_>>>()?;
+            let to = outputs.iter().map(|s| s.view(gpu)).collect::<Result<Vec<_>>>()?;
+            let arena = arena.as_ref().map(|a| a.view(gpu)).transpose()?;
+            let run = || {
+                let mut rec = Box::new(Recorder::new(gpu.clone()));
+                built.record(&mut rec, &given, &to, arena.as_ref(), params)?;
+                let (Found::Seen, Some(ids)) = (&found, &ids) else { return rec.submit() };
+                match gpu.guarded(|| rec.keep())? {
+                    Ok(recipe) => {
+                        let recipe = Arc::new(recipe);
+                        gpu.recipes.keep(self.number, ids, &recipe);
+                        recipe.run(gpu, params)
+                    }
+                    Err(mut rec) => rec.submit(),
+                }
+            };
+            run().map_err(|error| Failed { error, started: true })?;
+        }
+        counters::LAUNCHES.fetch_add(built.steps.len() as u64, Relaxed);
+        Ok(outputs.into_iter().map(|s| s as Arc<dyn Storage>).collect())
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        let built = self.built.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        built.gpu.recipes.forget(self.number);
+    }
 }
 
 impl Executable for Prepared {
@@ -424,10 +538,6 @@ impl Executable for Prepared {
     }
 
     fn source(&self, launch: usize) -> String {
-        match self.steps.get(launch) {
-            Some(Step::Kernels(codes)) => codes.first().map_or(String::new(), |c| c.pipeline.text.clone()),
-            Some(Step::Control(c)) => c.source(),
-            None => String::new(),
-        }
+        super::gpu::lock(&self.built).source(launch)
     }
 }

@@ -1,11 +1,13 @@
 //! Device memory: buffers kept by size for the next who asks, a limit, and the tensors' handles to them.
 //!
-//! A buffer given back may be handed out at once: the queue runs what was submitted in order.
+//! A buffer given back may be handed out at once: the queue runs what was submitted in order. A value larger than the largest buffer lies
+//! in several, all but the last of that size.
 
-use super::gpu::Gpu;
+use super::gpu::{Gpu, lock};
 use crate::backend::MemoryStats;
 use crate::base::error::{bail, err};
 use crate::base::{DeviceId, Result, Storage};
+use smallvec::SmallVec;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -40,9 +42,16 @@ struct State {
 #[derive(Default)]
 pub struct Allocator {
     state: Mutex<State>,
-    next: AtomicU64,
     /// Fresh buffers to hand out before the device is said to be full; negative: no such fault.
     faults: AtomicI64,
+}
+
+/// Names buffers: of every device, so that none is taken for another's.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A name for another buffer.
+pub(super) fn next_id() -> u64 {
+    NEXT.fetch_add(1, Relaxed)
 }
 
 fn rounded(bytes: usize) -> usize {
@@ -63,17 +72,14 @@ impl Allocator {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Uninitialised memory.
+    /// Uninitialised memory in one buffer.
     ///
     /// # Errors
-    /// `Memory` beyond the limit, the device's memory or what it can bind.
-    pub(super) fn take(&self, gpu: &Gpu, bytes: usize) -> Result<Block> {
+    /// `Memory` beyond the limit or the device's memory.
+    fn take(&self, gpu: &Gpu, bytes: usize) -> Result<Block> {
         gpu.alive()?;
-        let most = (gpu.limits.max_buffer_size).min(gpu.limits.max_storage_buffer_binding_size) as usize;
-        if bytes > most {
-            bail!(Memory, "wgpu: {bytes} bytes asked for, the device binds at most {most} at once: split the tensor");
-        }
-        let size = rounded(bytes).min(most / ALIGN * ALIGN).max(bytes.next_multiple_of(ALIGN));
+        let most = gpu.largest() as usize;
+        let size = rounded(bytes).min(most).max(bytes.next_multiple_of(ALIGN));
         let mut s = self.lock();
         let near = if size > BINNED { size + size / 4 } else { size };
         if let Some((&found, list)) = s.free.range_mut(size..=near).find(|(_, l)| !l.is_empty())
@@ -117,7 +123,7 @@ impl Allocator {
             }
             Err(e) => {
                 s.reserved -= size;
-                Err(refuse(&s, e.message()))
+                if super::gpu::is_lost(&e) { Err(e) } else { Err(refuse(&s, e.message())) }
             }
         }
     }
@@ -136,10 +142,10 @@ impl Allocator {
                 mapped_at_creation: false,
             })
         })?;
-        Ok(Block { buffer, id: self.next.fetch_add(1, Relaxed), size })
+        Ok(Block { buffer, id: next_id(), size })
     }
 
-    pub(super) fn give(&self, b: Block) {
+    fn give(&self, b: Block) {
         let mut s = self.lock();
         s.live -= b.size;
         s.free.entry(b.size).or_default().push(b);
@@ -177,20 +183,103 @@ fn flush(s: &mut State) {
 
 /// The memory of one tensor.
 pub struct WgpuStorage {
-    gpu: &'static Gpu,
-    block: Option<Block>,
+    id: DeviceId,
     bytes: usize,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    gpu: Arc<Gpu>,
+    blocks: SmallVec<[Block; 1]>,
+    /// What was uploaded, as long as it is what the buffers hold.
+    copy: Option<Box<[u8]>>,
 }
 
 impl WgpuStorage {
-    pub(super) fn new(gpu: &'static Gpu, bytes: usize) -> Result<Arc<WgpuStorage>> {
-        Ok(Arc::new(WgpuStorage { gpu, block: Some(gpu.memory.take(gpu, bytes)?), bytes }))
+    pub(super) fn new(gpu: &Arc<Gpu>, bytes: usize) -> Result<Arc<WgpuStorage>> {
+        let mut held = Held { gpu: gpu.clone(), blocks: SmallVec::new(), copy: None };
+        let made = held.fill(bytes);
+        // What there is of a value that does not fit goes back.
+        let s = WgpuStorage { id: gpu.id, bytes, held: Mutex::new(held) };
+        made.map(|()| Arc::new(s))
     }
 
     /// The whole of it.
-    pub(super) fn view(&self) -> View {
-        let b = self.block.as_ref().expect("there until it is dropped");
-        View { buffer: b.buffer.clone(), id: b.id, offset: 0, len: (self.bytes as u64).next_multiple_of(16).max(16), shift: 0 }
+    ///
+    /// # Errors
+    /// `DeviceLost` if its contents were lost with another device than `gpu`.
+    pub(super) fn view(&self, gpu: &Arc<Gpu>) -> Result<View> {
+        let held = lock(&self.held);
+        let first = held.blocks.first().filter(|_| Arc::ptr_eq(&held.gpu, gpu));
+        let Some(b) = first else {
+            // A loss is the better reason while it lasts.
+            gpu.alive()?;
+            bail!(DeviceLost, "wgpu: the device was lost, and with it this tensor's {} bytes: compute or upload them again", self.bytes);
+        };
+        let parts = (held.blocks.len() > 1).then(|| held.blocks.iter().map(|b| (b.buffer.clone(), b.id)).collect());
+        let len = (self.bytes as u64).next_multiple_of(16).max(16);
+        Ok(View { buffer: b.buffer.clone(), id: b.id, offset: 0, len, shift: 0, parts, part_bytes: gpu.largest() })
+    }
+
+    /// What names the buffers a recorded plan is bound to; `None` where there are several, or none.
+    pub(super) fn buffer_id(&self, gpu: &Arc<Gpu>) -> Option<u64> {
+        let held = lock(&self.held);
+        if held.blocks.len() == 1 && Arc::ptr_eq(&held.gpu, gpu) { Some(held.blocks[0].id) } else { None }
+    }
+
+    /// Keeps `bytes`, which it was made from, for a day the device is lost.
+    pub(super) fn keep(self: &Arc<Self>, bytes: &[u8]) {
+        let mut held = lock(&self.held);
+        let taken = held.gpu.copies_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes.len()));
+        if taken.is_err() {
+            return;
+        }
+        held.copy = Some(bytes.into());
+        let mut all = lock(&held.gpu.copied);
+        if all.len() == all.capacity() {
+            all.retain(|w| w.strong_count() > 0);
+            let n = all.len();
+            all.reserve(n.max(64));
+        }
+        all.push(Arc::downgrade(self));
+    }
+
+    /// It is about to be overwritten.
+    pub(super) fn forget_copy(&self) {
+        let mut held = lock(&self.held);
+        if let Some(c) = held.copy.take() {
+            held.gpu.copies_left.fetch_add(c.len(), Relaxed);
+        }
+    }
+
+    /// Fills memory of the new device with what the host kept; whether it kept it.
+    pub(super) fn restore(self: &Arc<Self>, gpu: &Arc<Gpu>) -> Result<bool> {
+        let copy = lock(&self.held).copy.take();
+        let Some(copy) = copy else { return Ok(false) };
+        let fresh = gpu.upload(&copy)?;
+        {
+            let mut held = lock(&self.held);
+            let mut new = lock(&fresh.held);
+            std::mem::swap(&mut *held, &mut *new);
+        }
+        self.keep(&copy);
+        Ok(true)
+    }
+}
+
+impl Held {
+    fn fill(&mut self, bytes: usize) -> Result<()> {
+        let most = self.gpu.largest() as usize;
+        let mut left = bytes;
+        loop {
+            let n = left.min(most);
+            let b = self.gpu.memory.take(&self.gpu, n)?;
+            self.blocks.push(b);
+            left -= n;
+            if left == 0 {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -202,7 +291,7 @@ impl std::fmt::Debug for WgpuStorage {
 
 impl Storage for WgpuStorage {
     fn device(&self) -> DeviceId {
-        self.gpu.id
+        self.id
     }
     fn bytes(&self) -> usize {
         self.bytes
@@ -214,28 +303,73 @@ impl Storage for WgpuStorage {
 
 impl Drop for WgpuStorage {
     fn drop(&mut self) {
-        if let Some(b) = self.block.take() {
-            self.gpu.memory.give(b);
+        self.forget_copy();
+        let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for b in held.blocks.drain(..) {
+            held.gpu.memory.give(b);
         }
     }
 }
 
-/// A part of a buffer, as a kernel binds it.
+/// A part of a value's memory.
 #[derive(Clone, Debug)]
 pub struct View {
     pub(super) buffer: wgpu::Buffer,
     pub(super) id: u64,
-    /// First byte bound: a multiple of [`ALIGN`].
+    /// First byte: a multiple of [`ALIGN`].
     pub(super) offset: u64,
-    /// Bytes bound.
+    /// Bytes.
     pub(super) len: u64,
     /// Where the value begins behind `offset`.
     pub(super) shift: u64,
+    /// Buffers of `part_bytes` each, where there are several.
+    pub(super) parts: Option<Arc<[(wgpu::Buffer, u64)]>>,
+    pub(super) part_bytes: u64,
+}
+
+/// A range of one buffer, as a kernel binds it.
+#[derive(Clone, Debug)]
+pub(super) struct Range {
+    pub buffer: wgpu::Buffer,
+    pub id: u64,
+    pub offset: u64,
+    pub len: u64,
 }
 
 impl View {
     /// The value `bytes` further on.
     pub(super) fn moved(&self, bytes: usize) -> View {
         View { shift: self.shift + bytes as u64, ..self.clone() }
+    }
+
+    /// The part from byte `at` on, a multiple of [`ALIGN`].
+    pub(super) fn part(&self, at: u64, len: u64) -> View {
+        View { offset: self.offset + at, len, ..self.clone() }
+    }
+
+    /// All of it, if it lies in one buffer.
+    pub(super) fn whole(&self) -> Option<Range> {
+        self.range(self.offset, self.len)
+    }
+
+    /// So many bytes from byte `start` of the value's buffers on, if they lie in one buffer.
+    pub(super) fn range(&self, start: u64, len: u64) -> Option<Range> {
+        let Some(parts) = &self.parts else {
+            return Some(Range { buffer: self.buffer.clone(), id: self.id, offset: start, len });
+        };
+        let (part, offset) = (start / self.part_bytes, start % self.part_bytes);
+        let (buffer, id) = parts[part as usize].clone();
+        (offset + len <= self.part_bytes).then_some(Range { buffer, id, offset, len })
+    }
+
+    /// So many bytes from byte `start` of the value's buffers on, buffer by buffer.
+    pub(super) fn ranges(&self, mut start: u64, mut len: u64) -> SmallVec<[Range; 2]> {
+        let mut all = SmallVec::new();
+        while len > 0 {
+            let n = if self.parts.is_some() { len.min(self.part_bytes - start % self.part_bytes) } else { len };
+            all.extend(self.range(start, n));
+            (start, len) = (start + n, len - n);
+        }
+        all
     }
 }
