@@ -20,6 +20,7 @@ pub mod emit;
 mod executable;
 mod gate;
 mod gpu;
+mod inside;
 mod memory;
 mod pieces;
 mod pipelines;

@@ -5,6 +5,7 @@ mod device;
 mod faults;
 mod golden;
 mod limits;
+mod loops;
 
 use crate::devices;
 use lazuli::backend::wgpu::Bounds;

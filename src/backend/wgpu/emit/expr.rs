@@ -158,11 +158,15 @@ impl Emitter<'_> {
     /// Where element `index` of an argument is: the binding and the position in it.
     fn place(&mut self, arg: usize, index: &str) -> (String, String) {
         let u = self.uses[arg];
+        let index = match self.moved.iter().find(|m| m.0 == arg).map(|m| m.1) {
+            Some(n) => format!("({index} + row * {})", self.int(n as i64)),
+            None => index.to_string(),
+        };
         let at = if u.offset {
             let w = self.word(Word::Offset(arg as u32));
             format!("({index} + i32({w}))")
         } else {
-            index.to_string()
+            index
         };
         (format!("b{}", u.binding), at)
     }

@@ -7,7 +7,7 @@
 
 use super::rows;
 use super::wide::{WIDE, WideStores};
-use super::{Depends, Emitter};
+use super::{Depends, Emitter, LONGEST};
 use crate::base::error::bail;
 use crate::base::{DType, Result};
 use crate::loops::order::Node;
@@ -57,6 +57,7 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
         return rows::emit(e);
     }
     match Product::of(e, a, b)? {
+        Some(p) if e.target.software && p.extent(e, &p.depth) > LONGEST => rows::emit(e),
         Some(p) if e.target.software => p.blocks(e),
         Some(p) => p.tiles(e),
         None => rows::emit(e),

@@ -13,6 +13,7 @@ mod matmul;
 pub mod ops;
 mod point;
 mod prelude;
+mod repeat;
 mod rows;
 mod scan;
 mod scatter;
@@ -27,6 +28,7 @@ use crate::loops::symbolic::Symbolic;
 use crate::loops::{Access, Archetype, ExprId, Kernel};
 use std::collections::HashMap;
 use std::fmt::Write;
+pub use repeat::{Carried, Next, Repeat};
 pub use wide::Element;
 use wide::{Depends, WIDE};
 
@@ -60,6 +62,9 @@ impl Target {
 
 /// Below, a launch costs more than the divisions that constants would save.
 pub const DATA_POINTS: usize = 1 << 16;
+
+/// Iterations that every software adapter runs.
+const LONGEST: usize = 65_000;
 
 /// How an argument is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,12 +130,24 @@ pub struct Module {
 /// # Errors
 /// `DType` for types the target has not, `Argument` for what is too large.
 pub fn emit(k: &Kernel, target: &Target, uses: &[ArgUse], all_writable: bool) -> Result<Module> {
+    emit_repeated(k, target, uses, all_writable, None)
+}
+
+/// The same; `repeat`: the kernel is the body of a loop, which runs inside of it.
+///
+/// # Errors
+/// As [`emit`].
+pub fn emit_repeated(k: &Kernel, target: &Target, uses: &[ArgUse], all_writable: bool, repeat: Option<&Repeat>) -> Result<Module> {
     let k = match k.archetype {
         Archetype::Sort(_) | Archetype::Cumulative { .. } => k.clone(),
         _ => legalize::inline_scratch(k),
     };
-    let k = if uses.iter().any(|u| u.offset) { k } else { legalize::collapse(&k, &Symbolic::new(&k)?) };
+    let k = if repeat.is_some() || uses.iter().any(|u| u.offset) { k } else { legalize::collapse(&k, &Symbolic::new(&k)?) };
     let mut e = Emitter::new(&k, target, uses, all_writable)?;
+    if let Some(r) = repeat {
+        repeat::emit(&mut e, r)?;
+        return Ok(e.finish());
+    }
     match &k.archetype {
         Archetype::Pointwise => point::emit(&mut e)?,
         Archetype::RowReduction | Archetype::ColumnReduction => rows::emit(&mut e)?,
@@ -170,6 +187,8 @@ pub(super) struct Emitter<'a> {
     lane: usize,
     /// Loads that were made before, and the text of each of the four points visited together.
     given: Vec<(ExprId, Vec<String>)>,
+    /// Arguments of which row `row` is meant, and the row's elements.
+    moved: Vec<(usize, usize)>,
     workgroup: u32,
     groups: u64,
     workspace: usize,
@@ -225,6 +244,7 @@ impl<'a> Emitter<'a> {
             by_lane: false,
             lane: 0,
             given: Vec::new(),
+            moved: Vec::new(),
             workgroup: target.workgroup,
             groups: 0,
             workspace: 0,
@@ -266,6 +286,14 @@ impl<'a> Emitter<'a> {
             self.workgroup, self.body
         );
         Module { text, bindings: self.bindings, block: self.block, groups: self.groups, workspace: self.workspace }
+    }
+
+    /// Refuses so many iterations in one invocation where the adapter would end them early: lavapipe stops at 65535 in all.
+    fn bounded(&self, iterations: usize) -> Result<()> {
+        if self.target.software && iterations > LONGEST {
+            bail!(Argument, "wgpu: {iterations} iterations in one invocation, this adapter runs at most {LONGEST}: split the tensor");
+        }
+        Ok(())
     }
 
     fn line(&mut self, text: impl AsRef<str>) {

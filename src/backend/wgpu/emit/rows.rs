@@ -4,7 +4,7 @@
 
 use super::ops::{binary, compare, type_of};
 use super::wide::{WIDE, WideStores};
-use super::{Depends, Emitter, Word};
+use super::{Depends, Emitter, LONGEST, Word};
 use crate::base::error::bail;
 use crate::base::{DType, Result, Scalar};
 use crate::loops::{Archetype, ExprId, Pass, ReduceKind};
@@ -47,7 +47,7 @@ impl Lanes {
         // Not so much work a lane that a sum in f32 loses digits.
         let least = down((row / RUN).next_power_of_two());
         // Where meeting is dear, and there are rows enough, a lane does that alone.
-        let alone = e.target.software && least > 1 && outer >= 256 && e.axes(true).iter().filter(|&&a| e.k.axes[a].extent > 1).count() == 1;
+        let alone = e.target.software && least > 1 && outer >= 256 && row <= LONGEST / 4 && e.axes(true).iter().filter(|&&a| e.k.axes[a].extent > 1).count() == 1;
         let least = if alone { 1 } else { least };
         let wanted = if e.target.software {
             // Meeting is dear: as few as that.
@@ -156,6 +156,8 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
     let outer = e.k.outer_len() / by(matches!(fours, Fours::Rows(_)));
     let lanes = Lanes::choose(e, outer, e.k.row_len() / by(matches!(fours, Fours::Points(_))));
     let Lanes { lanes: t, rows, across, .. } = lanes;
+    let visits = passes.iter().filter(|p| p.row).count();
+    e.bounded(visits * e.k.row_len().div_ceil(by(matches!(fours, Fours::Points(_))) * t as usize))?;
     e.workgroup = t * rows;
     e.groups = (outer as u64).div_ceil(rows as u64);
     let outer = e.count(outer);

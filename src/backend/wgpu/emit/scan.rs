@@ -15,6 +15,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, kind: Reduce, reverse: bool) -> Result<(
     let f = Fold { kind, dtype: dtype.accumulator(), arg: false };
     let most = if e.target.software { 32 } else { 256 };
     let t: u32 = if row_len < 128 { 1 } else { (1u32 << (row_len / 64).ilog2()).clamp(1, most) };
+    e.bounded(2 * row_len.div_ceil(t as usize) + t as usize)?;
     let rows = e.target.workgroup.max(t) / t;
     e.workgroup = t * rows;
     e.groups = (outer_len as u64).div_ceil(rows as u64);

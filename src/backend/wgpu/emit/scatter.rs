@@ -46,6 +46,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, mode: ScatterMode) -> Result<()> {
     let serial: Vec<usize> = all.iter().copied().filter(|a| !own.contains(a)).collect();
     let extent = |axes: &[usize]| axes.iter().map(|&a| k.axes[a].extent).product::<usize>();
     let (columns, updates) = (extent(&own), extent(&serial));
+    e.bounded(updates)?;
     let rows = store.valid.map_or(1, |b| (b.hi - b.lo).max(0) as usize);
     let range = range_of(updates, columns, rows, e.target.software);
     let ranges = rows.div_ceil(range).max(1);
