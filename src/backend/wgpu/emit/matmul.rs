@@ -241,7 +241,8 @@ impl Product {
         self.hold_right(e, kl, steps, ragged)?;
         for s in 0..steps {
             for r in 0..high {
-                let (lane, of) = if neighbours { (r / WIDE, format!("left{s}[{}]", r % WIDE)) } else { (r % lanes, format!("left{}[{s}]", r / lanes)) };
+                let (lane, of) =
+                    if neighbours { (r / WIDE, format!("left{s}[{}]", r % WIDE)) } else { (r % lanes, format!("left{}[{s}]", r / lanes)) };
                 let x = if lanes == 1 { of } else { format!("subgroupBroadcast({of}, {lane}u)") };
                 e.line(format!("acc{r} = fma(vec4<f32>({x}), right{s}, acc{r});"));
             }

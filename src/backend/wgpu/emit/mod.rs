@@ -26,9 +26,9 @@ use crate::loops::legalize::{self, StoreForm};
 use crate::loops::order::Node;
 use crate::loops::symbolic::Symbolic;
 use crate::loops::{Access, Archetype, ExprId, Kernel};
+pub use repeat::{Carried, Next, Repeat};
 use std::collections::HashMap;
 use std::fmt::Write;
-pub use repeat::{Carried, Next, Repeat};
 pub use wide::Element;
 use wide::{Depends, WIDE};
 
@@ -56,7 +56,16 @@ pub struct Target {
 impl Target {
     /// What every WebGPU device has.
     pub fn floor() -> Target {
-        Target { workgroup: 256, most: 256, shared: 16 << 10, software: false, data_points: DATA_POINTS, wide: true, long: false, subgroup: 0 }
+        Target {
+            workgroup: 256,
+            most: 256,
+            shared: 16 << 10,
+            software: false,
+            data_points: DATA_POINTS,
+            wide: true,
+            long: false,
+            subgroup: 0,
+        }
     }
 }
 

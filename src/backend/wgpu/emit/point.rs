@@ -4,9 +4,9 @@
 use super::Emitter;
 use super::wide::{WIDE, WideStores};
 use crate::base::Result;
+use crate::loops::ExprId;
 use crate::loops::legalize::{StoreForm, per_word};
 use crate::loops::order::Node;
-use crate::loops::ExprId;
 
 pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
     let k = e.k;

@@ -7,8 +7,8 @@ use super::wide::{WIDE, WideStores};
 use super::{Depends, Emitter, LONGEST, Word};
 use crate::base::error::bail;
 use crate::base::{DType, Result, Scalar};
-use crate::loops::{Archetype, ExprId, Pass, ReduceKind};
 use crate::loops::order::Node;
+use crate::loops::{Archetype, ExprId, Pass, ReduceKind};
 use crate::trace::{Binary, Compare, Reduce};
 use std::collections::BTreeMap;
 
@@ -47,7 +47,11 @@ impl Lanes {
         // Not so much work a lane that a sum in f32 loses digits.
         let least = down((row / RUN).next_power_of_two());
         // Where meeting is dear, and there are rows enough, a lane does that alone.
-        let alone = e.target.software && least > 1 && outer >= 256 && row <= LONGEST / 4 && e.axes(true).iter().filter(|&&a| e.k.axes[a].extent > 1).count() == 1;
+        let alone = e.target.software
+            && least > 1
+            && outer >= 256
+            && row <= LONGEST / 4
+            && e.axes(true).iter().filter(|&&a| e.k.axes[a].extent > 1).count() == 1;
         let least = if alone { 1 } else { least };
         let wanted = if e.target.software {
             // Meeting is dear: as few as that.
@@ -292,7 +296,10 @@ impl Rows {
             let extent = e.int(e.k.axes[a].extent as i64);
             if self.lanes.run > 0 && e.k.axes[a].extent > 1 {
                 let (name, step) = if Some(a) == wide { ("base".to_string(), WIDE) } else { (format!("i{a}"), 1) };
-                e.open(format!("for (var {name} = from_; {name} < min(from_ + {}, {extent}); {name} = {name} + {step}) {{", self.lanes.run * step));
+                e.open(format!(
+                    "for (var {name} = from_; {name} < min(from_ + {}, {extent}); {name} = {name} + {step}) {{",
+                    self.lanes.run * step
+                ));
             } else if Some(a) == wide {
                 e.open(format!("for (var base = 0; base < {extent}; base = base + {WIDE}) {{"));
             } else {

@@ -82,8 +82,8 @@ impl Emitter<'_> {
         }
         let depends = self.depends_on(axis, false)?;
         let loads = self.k.order(roots.iter().copied())?.iter().any(|n| matches!(n, Node::Expr(e) if self.wide_load(*e, axis, &depends)));
-        let stores = stores && (0..self.k.passes.len())
-            .any(|p| (0..self.k.passes[p].stores.len()).any(|s| self.wide_store(p, s, axis, &depends)));
+        let stores =
+            stores && (0..self.k.passes.len()).any(|p| (0..self.k.passes[p].stores.len()).any(|s| self.wide_store(p, s, axis, &depends)));
         Ok(loads || stores)
     }
 
