@@ -323,6 +323,37 @@ impl Symbolic {
         Some((s.base, strides))
     }
 
+    /// The stride of `axis` in the index, and whether the rest of it is always a multiple of `by`; `None` if it does not step evenly. `varies`:
+    /// whether a computed value changes along the axis.
+    pub fn along(&self, i: IndexId, axis: usize, by: i64, varies: impl Fn(ExprId) -> bool) -> Option<(i64, bool)> {
+        let s = self.rejoined(self.sum(i));
+        let (mut stride, mut multiple) = (0, s.base % by == 0);
+        for &(a, c) in &s.terms {
+            match self.atoms[a as usize] {
+                Atom::Axis(k) if k as usize == axis => stride = c,
+                Atom::Axis(k) if self.extents[k as usize] == 1 => {}
+                _ => {
+                    // What the atom is made of.
+                    let (mut seen, mut todo) = (vec![false; self.atoms.len()], vec![a]);
+                    while let Some(b) = todo.pop() {
+                        if std::mem::replace(&mut seen[b as usize], true) {
+                            continue;
+                        }
+                        match self.atoms[b as usize] {
+                            Atom::Axis(k) if k as usize == axis => return None,
+                            Atom::Value(e, _) if varies(e) => return None,
+                            Atom::Opaque(_) => return None,
+                            Atom::Div(n, _) | Atom::Mod(n, _) => todo.extend(self.sums[n as usize].terms.iter().map(|t| t.0)),
+                            Atom::Axis(_) | Atom::Value(..) => {}
+                        }
+                    }
+                    multiple &= c % by == 0;
+                }
+            }
+        }
+        Some((stride, multiple))
+    }
+
     /// Whether two indices are equal at every point as far as their simplified sums show.
     pub fn same(&self, a: IndexId, b: IndexId) -> bool {
         a == b || self.rejoined(self.sum(a)) == self.rejoined(self.sum(b))

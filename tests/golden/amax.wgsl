@@ -34,7 +34,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     for (var h = 8u; h > 0u; h = h >> 1u) {
         if (lane < h) {
-            r0_0 = f_max(r0_0, shared_f[lid + h * 1u]);
+            let other = lid + h * 1u;
+            r0_0 = f_max(r0_0, shared_f[other]);
             shared_f[lid] = r0_0;
         }
         workgroupBarrier();

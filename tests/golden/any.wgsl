@@ -27,7 +27,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     for (var h = 8u; h > 0u; h = h >> 1u) {
         if (lane < h) {
-            r0_0 = r0_0 | (shared_u[lid + h * 1u] != 0u);
+            let other = lid + h * 1u;
+            r0_0 = r0_0 | (shared_u[other] != 0u);
             shared_u[lid] = select(0u, 1u, r0_0);
         }
         workgroupBarrier();

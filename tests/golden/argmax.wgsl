@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     {
         for (var r = lane; r < p[0].w; r = r + 16u) {
             let i1 = i32(r);
-            let at_row = r;
+            let at_row = r * 1u;
             let n3 = n1 + i1;
             let e0 = b0[n3];
             if (p0_0 == 0xffffffffu || (is_nan(e0) && (!is_nan(r0_0) || at_row < p0_0)) || (!is_nan(r0_0) && (e0 > r0_0 || (e0 == r0_0 && at_row < p0_0)))) { r0_0 = e0; p0_0 = at_row; }
@@ -34,9 +34,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     for (var h = 8u; h > 0u; h = h >> 1u) {
         if (lane < h) {
-            let other = shared_f[lid + h * 1u];
-            let where_ = shared_p[lid + h * 1u];
-            if (where_ != 0xffffffffu && (p0_0 == 0xffffffffu || (is_nan(other) && (!is_nan(r0_0) || where_ < p0_0)) || (!is_nan(r0_0) && (other > r0_0 || (other == r0_0 && where_ < p0_0))))) { r0_0 = other; p0_0 = where_; }
+            let other = lid + h * 1u;
+            let v0 = shared_f[other];
+            let w0 = shared_p[other];
+            if (w0 != 0xffffffffu && (p0_0 == 0xffffffffu || (is_nan(v0) && (!is_nan(r0_0) || w0 < p0_0)) || (!is_nan(r0_0) && (v0 > r0_0 || (v0 == r0_0 && w0 < p0_0))))) { r0_0 = v0; p0_0 = w0; }
             shared_f[lid] = r0_0;
             shared_p[lid] = p0_0;
         }

@@ -12,11 +12,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let sub = lid / 4u;
     let live = group * 64u + sub < p[0].y;
     let at = min(group * 64u + sub, p[0].y - 1u);
-    let q2 = at / p[0].z;
-    let i2 = i32(at - q2 * p[0].z);
-    let q1 = q2 / p[0].w;
-    let i1 = i32(q2 - q1 * p[0].w);
-    let i0 = i32(q1);
+    let q_i2 = at / p[0].z;
+    let i2 = i32(at - q_i2 * p[0].z);
+    let q_i1 = q_i2 / p[0].w;
+    let i1 = i32(q_i2 - q_i1 * p[0].w);
+    let i0 = i32(q_i1);
     let n1 = i0 * bitcast<i32>(p[1].x);
     let n3 = i1 * bitcast<i32>(p[1].y);
     let n4 = n1 + n3;
@@ -38,7 +38,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     for (var h = 2u; h > 0u; h = h >> 1u) {
         if (lane < h) {
-            r0_0 = r0_0 + shared_f[lid + h * 1u];
+            let other = lid + h * 1u;
+            r0_0 = r0_0 + shared_f[other];
             shared_f[lid] = r0_0;
         }
         workgroupBarrier();

@@ -8,9 +8,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let group = wid.y * nwg.x + wid.x;
     let at = group * 256u + lid;
     if (at >= p[0].y) { return; }
-    let q1 = at / p[0].z;
-    let i1 = i32(at - q1 * p[0].z);
-    let i0 = i32(q1);
+    let q_i1 = at / p[0].z;
+    let i1 = i32(at - q_i1 * p[0].z);
+    let i0 = i32(q_i1);
     let n1 = i0 * bitcast<i32>(p[0].w);
     let n3 = n1 + i1;
     let e1 = b0[n3];

@@ -1,208 +1,302 @@
 // 1 workgroups, 0 bytes of workspace
 @group(0) @binding(0) var<uniform> p: array<vec4<u32>, 1>;
-@group(0) @binding(1) var<storage, read> b0: array<f32>;
-@group(0) @binding(2) var<storage, read> b1: array<f32>;
-@group(0) @binding(3) var<storage, read> b2: array<f32>;
-@group(0) @binding(4) var<storage, read_write> b3: array<f32>;
-var<workgroup> tile_a: array<f32, 1024>;
-var<workgroup> tile_b: array<f32, 1024>;
+@group(0) @binding(1) var<storage, read> b0: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b1: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> b2: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> b3: array<vec4<f32>>;
+var<workgroup> tile_l: array<vec4<f32>, 256>;
+var<workgroup> tile_r: array<vec4<f32>, 256>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let group = wid.y * nwg.x + wid.x;
     if (group >= 1u) { return; }
-    let tile_n = i32(group % 1u) * 64;
+    let tile_n = (group % 1u) * 64u;
     let above = group / 1u;
-    let tile_m = i32(above % 1u) * 64;
+    let tile_m = (above % 1u) * 64u;
     let batch = above / 1u;
     _ = batch;
     let tx = lid % 16u;
     let ty = lid / 16u;
-    var acc0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    var acc1 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    var acc2 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    var acc3 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    for (var k0 = 0; k0 < 96; k0 = k0 + 16) {
-        for (var j = lid; j < 1024u; j = j + 256u) {
-            let s = j / 16u;
-            let d = j % 16u;
-            let i0 = tile_m + i32(s);
-            let i2 = k0 + i32(d);
-            var x = 0.0;
-            if (i0 < 64 && i2 < 96) {
-                let n1 = i0 * 96;
-                let n3 = n1 + i2;
-                let e0 = b0[n3];
-                x = e0;
+    var acc0_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    var acc1_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    var acc2_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    var acc3_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    for (var k0 = 0u; k0 < 96u; k0 = k0 + 16u) {
+        for (var j = lid; j < 256u; j = j + 256u) {
+            let s = j / 4u;
+            let d = (j % 4u) * 4u;
+            var x = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+            let there = tile_m + s;
+            if (there < 64u && k0 + d < 96u) {
+                let i0 = i32(there);
+                let four = (k0 + d) / 4u;
+                let quad_ = i32(four);
+                let base = quad_ * 4;
+                {
+                    let n1 = i0 * 96;
+                    let i2 = base;
+                    let n3 = n1 + i2;
+                    let w0 = b0[u32(n3) >> 2u];
+                    {
+                        let e0 = w0[0];
+                        let n3 = n1 + i2;
+                        x[0] = e0;
+                    }
+                    {
+                        let i2 = base + 1;
+                        let e0 = w0[1];
+                        let n3 = n1 + i2;
+                        x[1] = e0;
+                    }
+                    {
+                        let i2 = base + 2;
+                        let e0 = w0[2];
+                        let n3 = n1 + i2;
+                        x[2] = e0;
+                    }
+                    {
+                        let i2 = base + 3;
+                        let e0 = w0[3];
+                        let n3 = n1 + i2;
+                        x[3] = e0;
+                    }
+                }
             }
-            tile_a[d * 64u + s] = x;
+            tile_l[(d + 0u) * 16u + (s >> 2u)][s & 3u] = x[0];
+            tile_l[(d + 1u) * 16u + (s >> 2u)][s & 3u] = x[1];
+            tile_l[(d + 2u) * 16u + (s >> 2u)][s & 3u] = x[2];
+            tile_l[(d + 3u) * 16u + (s >> 2u)][s & 3u] = x[3];
         }
-        for (var j = lid; j < 1024u; j = j + 256u) {
-            let s = j / 16u;
-            let d = j % 16u;
-            let i1 = tile_n + i32(s);
-            let i2 = k0 + i32(d);
-            var x = 0.0;
-            if (i1 < 32 && i2 < 96) {
-                let n5 = i1 * 96;
-                let n6 = n5 + i2;
-                let e1 = b1[n6];
-                x = e1;
+        for (var j = lid; j < 256u; j = j + 256u) {
+            let s = j / 4u;
+            let d = (j % 4u) * 4u;
+            var x = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+            let there = tile_n + s;
+            if (there < 32u && k0 + d < 96u) {
+                let i1 = i32(there);
+                let four = (k0 + d) / 4u;
+                let quad_ = i32(four);
+                let base = quad_ * 4;
+                {
+                    let n5 = i1 * 96;
+                    let i2 = base;
+                    let n6 = n5 + i2;
+                    let w1 = b1[u32(n6) >> 2u];
+                    {
+                        let e1 = w1[0];
+                        let n6 = n5 + i2;
+                        x[0] = e1;
+                    }
+                    {
+                        let i2 = base + 1;
+                        let e1 = w1[1];
+                        let n6 = n5 + i2;
+                        x[1] = e1;
+                    }
+                    {
+                        let i2 = base + 2;
+                        let e1 = w1[2];
+                        let n6 = n5 + i2;
+                        x[2] = e1;
+                    }
+                    {
+                        let i2 = base + 3;
+                        let e1 = w1[3];
+                        let n6 = n5 + i2;
+                        x[3] = e1;
+                    }
+                }
             }
-            tile_b[d * 64u + s] = x;
+            tile_r[(d + 0u) * 16u + (s >> 2u)][s & 3u] = x[0];
+            tile_r[(d + 1u) * 16u + (s >> 2u)][s & 3u] = x[1];
+            tile_r[(d + 2u) * 16u + (s >> 2u)][s & 3u] = x[2];
+            tile_r[(d + 3u) * 16u + (s >> 2u)][s & 3u] = x[3];
         }
         workgroupBarrier();
         for (var d = 0u; d < 16u; d = d + 1u) {
-            let ra = d * 64u + ty * 4u;
-            let rb = d * 64u + tx * 4u;
-            let column = vec4<f32>(tile_b[rb], tile_b[rb + 1u], tile_b[rb + 2u], tile_b[rb + 3u]);
-            acc0 = acc0 + tile_a[ra + 0u] * column;
-            acc1 = acc1 + tile_a[ra + 1u] * column;
-            acc2 = acc2 + tile_a[ra + 2u] * column;
-            acc3 = acc3 + tile_a[ra + 3u] * column;
+            let left0 = tile_l[d * 16u + ty + 0u];
+            let right0 = tile_r[d * 16u + tx + 0u];
+            acc0_0 = acc0_0 + left0[0] * right0;
+            acc1_0 = acc1_0 + left0[1] * right0;
+            acc2_0 = acc2_0 + left0[2] * right0;
+            acc3_0 = acc3_0 + left0[3] * right0;
         }
         workgroupBarrier();
     }
-    let m0 = tile_m + i32(ty) * 4;
-    let n0 = tile_n + i32(tx) * 4;
-    if (m0 + 0 < 64) {
-        let i0 = m0 + 0;
-        if (n0 + 0 < 32) {
-            let i1 = n0 + 0;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc0[0] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 1 < 32) {
-            let i1 = n0 + 1;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc0[1] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 2 < 32) {
-            let i1 = n0 + 2;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc0[2] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 3 < 32) {
-            let i1 = n0 + 3;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc0[3] + e2;
-            b3[n8] = e4;
-        }
-    }
-    if (m0 + 1 < 64) {
-        let i0 = m0 + 1;
-        if (n0 + 0 < 32) {
-            let i1 = n0 + 0;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc1[0] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 1 < 32) {
-            let i1 = n0 + 1;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc1[1] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 2 < 32) {
-            let i1 = n0 + 2;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc1[2] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 3 < 32) {
-            let i1 = n0 + 3;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc1[3] + e2;
-            b3[n8] = e4;
-        }
-    }
-    if (m0 + 2 < 64) {
-        let i0 = m0 + 2;
-        if (n0 + 0 < 32) {
-            let i1 = n0 + 0;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc2[0] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 1 < 32) {
-            let i1 = n0 + 1;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc2[1] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 2 < 32) {
-            let i1 = n0 + 2;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc2[2] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 3 < 32) {
-            let i1 = n0 + 3;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc2[3] + e2;
-            b3[n8] = e4;
-        }
-    }
-    if (m0 + 3 < 64) {
-        let i0 = m0 + 3;
-        if (n0 + 0 < 32) {
-            let i1 = n0 + 0;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc3[0] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 1 < 32) {
-            let i1 = n0 + 1;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc3[1] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 2 < 32) {
-            let i1 = n0 + 2;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc3[2] + e2;
-            b3[n8] = e4;
-        }
-        if (n0 + 3 < 32) {
-            let i1 = n0 + 3;
-            let n7 = i0 * 32;
-            let n8 = n7 + i1;
-            let e2 = b2[i1];
-            let e4 = acc3[3] + e2;
-            b3[n8] = e4;
+    {
+        let quad = tile_n / 4u + tx + 0u;
+        if (quad < 8u) {
+            let quad_ = i32(quad);
+            let base = quad_ * 4;
+            {
+                let row = tile_m + 0u + ty * 4u;
+                if (row < 64u) {
+                    let i0 = i32(row);
+                    let acc = acc0_0;
+                    {
+                        let n7 = i0 * 32;
+                        let i1 = base;
+                        let n8 = n7 + i1;
+                        let w2 = b2[u32(i1) >> 2u];
+                        var o0: vec4<f32>;
+                        {
+                            let e2 = w2[0];
+                            let n8 = n7 + i1;
+                            let e4 = acc[0] + e2;
+                            o0[0] = e4;
+                        }
+                        {
+                            let i1 = base + 1;
+                            let e2 = w2[1];
+                            let n8 = n7 + i1;
+                            let e4 = acc[1] + e2;
+                            o0[1] = e4;
+                        }
+                        {
+                            let i1 = base + 2;
+                            let e2 = w2[2];
+                            let n8 = n7 + i1;
+                            let e4 = acc[2] + e2;
+                            o0[2] = e4;
+                        }
+                        {
+                            let i1 = base + 3;
+                            let e2 = w2[3];
+                            let n8 = n7 + i1;
+                            let e4 = acc[3] + e2;
+                            o0[3] = e4;
+                        }
+                        b3[u32(n8) >> 2u] = o0;
+                    }
+                }
+            }
+            {
+                let row = tile_m + 1u + ty * 4u;
+                if (row < 64u) {
+                    let i0 = i32(row);
+                    let acc = acc1_0;
+                    {
+                        let n7 = i0 * 32;
+                        let i1 = base;
+                        let n8 = n7 + i1;
+                        let w2 = b2[u32(i1) >> 2u];
+                        var o0: vec4<f32>;
+                        {
+                            let e2 = w2[0];
+                            let n8 = n7 + i1;
+                            let e4 = acc[0] + e2;
+                            o0[0] = e4;
+                        }
+                        {
+                            let i1 = base + 1;
+                            let e2 = w2[1];
+                            let n8 = n7 + i1;
+                            let e4 = acc[1] + e2;
+                            o0[1] = e4;
+                        }
+                        {
+                            let i1 = base + 2;
+                            let e2 = w2[2];
+                            let n8 = n7 + i1;
+                            let e4 = acc[2] + e2;
+                            o0[2] = e4;
+                        }
+                        {
+                            let i1 = base + 3;
+                            let e2 = w2[3];
+                            let n8 = n7 + i1;
+                            let e4 = acc[3] + e2;
+                            o0[3] = e4;
+                        }
+                        b3[u32(n8) >> 2u] = o0;
+                    }
+                }
+            }
+            {
+                let row = tile_m + 2u + ty * 4u;
+                if (row < 64u) {
+                    let i0 = i32(row);
+                    let acc = acc2_0;
+                    {
+                        let n7 = i0 * 32;
+                        let i1 = base;
+                        let n8 = n7 + i1;
+                        let w2 = b2[u32(i1) >> 2u];
+                        var o0: vec4<f32>;
+                        {
+                            let e2 = w2[0];
+                            let n8 = n7 + i1;
+                            let e4 = acc[0] + e2;
+                            o0[0] = e4;
+                        }
+                        {
+                            let i1 = base + 1;
+                            let e2 = w2[1];
+                            let n8 = n7 + i1;
+                            let e4 = acc[1] + e2;
+                            o0[1] = e4;
+                        }
+                        {
+                            let i1 = base + 2;
+                            let e2 = w2[2];
+                            let n8 = n7 + i1;
+                            let e4 = acc[2] + e2;
+                            o0[2] = e4;
+                        }
+                        {
+                            let i1 = base + 3;
+                            let e2 = w2[3];
+                            let n8 = n7 + i1;
+                            let e4 = acc[3] + e2;
+                            o0[3] = e4;
+                        }
+                        b3[u32(n8) >> 2u] = o0;
+                    }
+                }
+            }
+            {
+                let row = tile_m + 3u + ty * 4u;
+                if (row < 64u) {
+                    let i0 = i32(row);
+                    let acc = acc3_0;
+                    {
+                        let n7 = i0 * 32;
+                        let i1 = base;
+                        let n8 = n7 + i1;
+                        let w2 = b2[u32(i1) >> 2u];
+                        var o0: vec4<f32>;
+                        {
+                            let e2 = w2[0];
+                            let n8 = n7 + i1;
+                            let e4 = acc[0] + e2;
+                            o0[0] = e4;
+                        }
+                        {
+                            let i1 = base + 1;
+                            let e2 = w2[1];
+                            let n8 = n7 + i1;
+                            let e4 = acc[1] + e2;
+                            o0[1] = e4;
+                        }
+                        {
+                            let i1 = base + 2;
+                            let e2 = w2[2];
+                            let n8 = n7 + i1;
+                            let e4 = acc[2] + e2;
+                            o0[2] = e4;
+                        }
+                        {
+                            let i1 = base + 3;
+                            let e2 = w2[3];
+                            let n8 = n7 + i1;
+                            let e4 = acc[3] + e2;
+                            o0[3] = e4;
+                        }
+                        b3[u32(n8) >> 2u] = o0;
+                    }
+                }
+            }
         }
     }
 }

@@ -12,9 +12,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let sub = lid / 16u;
     let live = group * 16u + sub < p[0].y;
     let at = min(group * 16u + sub, p[0].y - 1u);
-    let q1 = at / p[0].z;
-    let i1 = i32(at - q1 * p[0].z);
-    let i0 = i32(q1);
+    let q_i1 = at / p[0].z;
+    let i1 = i32(at - q_i1 * p[0].z);
+    let i0 = i32(q_i1);
     let n1 = i0 * bitcast<i32>(p[0].w);
     var r0_0: f32 = bitcast<f32>(p[1].x);
     {
@@ -30,7 +30,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     for (var h = 8u; h > 0u; h = h >> 1u) {
         if (lane < h) {
-            r0_0 = r0_0 + shared_f[lid + h * 1u];
+            let other = lid + h * 1u;
+            r0_0 = r0_0 + shared_f[other];
             shared_f[lid] = r0_0;
         }
         workgroupBarrier();

@@ -1,251 +1,281 @@
 // 8 workgroups, 0 bytes of workspace
-@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 16>;
-@group(0) @binding(1) var<storage, read> b0: array<f32>;
-@group(0) @binding(2) var<storage, read> b1: array<f32>;
-@group(0) @binding(3) var<storage, read_write> b2: array<f32>;
-var<workgroup> tile_a: array<f32, 1024>;
-var<workgroup> tile_b: array<f32, 1024>;
+@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 17>;
+@group(0) @binding(1) var<storage, read> b0: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b1: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> b2: array<vec4<f32>>;
+var<workgroup> tile_l: array<vec4<f32>, 256>;
+var<workgroup> tile_r: array<vec4<f32>, 256>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let group = wid.y * nwg.x + wid.x;
     if (group >= p[0].y) { return; }
-    let tile_n = i32(group % p[0].w) * 64;
-    let above = group / p[0].w;
-    let tile_m = i32(above % p[0].z) * 64;
-    let batch = above / p[0].z;
-    let q1 = batch / p[1].w;
-    let i1 = i32(batch - q1 * p[1].w);
-    let i0 = i32(q1);
+    let tile_n = (group % p[0].z) * 64u;
+    let above = group / p[0].z;
+    let tile_m = (above % p[0].w) * 64u;
+    let batch = above / p[0].w;
+    let q_i1 = batch / p[1].x;
+    let i1 = i32(batch - q_i1 * p[1].x);
+    let i0 = i32(q_i1);
     let tx = lid % 16u;
     let ty = lid / 16u;
-    var acc0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    var acc1 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    var acc2 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    var acc3 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    for (var k0 = 0; k0 < bitcast<i32>(p[1].z); k0 = k0 + 16) {
+    var acc0_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    var acc1_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    var acc2_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    var acc3_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    for (var k0 = 0u; k0 < p[1].z; k0 = k0 + 16u) {
         for (var j = lid; j < 1024u; j = j + 256u) {
-            let s = j / 16u;
-            let d = j % 16u;
-            let i2 = tile_m + i32(s);
-            let i4 = k0 + i32(d);
+            let s = j % 64u;
+            let d = j / 64u;
             var x = 0.0;
-            if (i2 < bitcast<i32>(p[1].x) && i4 < bitcast<i32>(p[1].z)) {
+            let there = tile_m + s;
+            let deep = k0 + d;
+            if (there < p[1].y && deep < p[1].z) {
+                let i2 = i32(there);
+                let i4 = i32(deep);
                 let n1 = i0 * bitcast<i32>(p[2].x);
                 let n3 = i1 * bitcast<i32>(p[2].y);
                 let n4 = n1 + n3;
                 let n6 = i2 * bitcast<i32>(p[2].z);
                 let n7 = n4 + n6;
                 let n9 = n7 + i4;
-                let e1 = b0[n9];
+                let e1 = b0[u32(n9) >> 2u][u32(n9) & 3u];
                 let e0 = 0.35355338f;
                 let e2 = e1 * e0;
                 x = e2;
             }
-            tile_a[d * 64u + s] = x;
+            tile_l[d * 16u + (s >> 2u)][s & 3u] = x;
         }
         for (var j = lid; j < 1024u; j = j + 256u) {
-            let s = j / 16u;
-            let d = j % 16u;
-            let i3 = tile_n + i32(s);
-            let i4 = k0 + i32(d);
+            let s = j % 64u;
+            let d = j / 64u;
             var x = 0.0;
-            if (i3 < bitcast<i32>(p[1].y) && i4 < bitcast<i32>(p[1].z)) {
+            let there = tile_n + s;
+            let deep = k0 + d;
+            if (there < p[1].w && deep < p[1].z) {
+                let i3 = i32(there);
+                let i4 = i32(deep);
                 let n10 = i0 * bitcast<i32>(p[2].w);
                 let n11 = i1 * bitcast<i32>(p[3].x);
                 let n12 = n10 + n11;
                 let n14 = i3 * bitcast<i32>(p[3].y);
                 let n15 = n12 + n14;
                 let n16 = n15 + i4;
-                let e3 = b1[n16];
+                let e3 = b1[u32(n16) >> 2u][u32(n16) & 3u];
                 x = e3;
             }
-            tile_b[d * 64u + s] = x;
+            tile_r[d * 16u + (s >> 2u)][s & 3u] = x;
         }
         workgroupBarrier();
         for (var d = 0u; d < 16u; d = d + 1u) {
-            let ra = d * 64u + ty * 4u;
-            let rb = d * 64u + tx * 4u;
-            let column = vec4<f32>(tile_b[rb], tile_b[rb + 1u], tile_b[rb + 2u], tile_b[rb + 3u]);
-            acc0 = acc0 + tile_a[ra + 0u] * column;
-            acc1 = acc1 + tile_a[ra + 1u] * column;
-            acc2 = acc2 + tile_a[ra + 2u] * column;
-            acc3 = acc3 + tile_a[ra + 3u] * column;
+            let left0 = tile_l[d * 16u + ty + 0u];
+            let right0 = tile_r[d * 16u + tx + 0u];
+            acc0_0 = acc0_0 + left0[0] * right0;
+            acc1_0 = acc1_0 + left0[1] * right0;
+            acc2_0 = acc2_0 + left0[2] * right0;
+            acc3_0 = acc3_0 + left0[3] * right0;
         }
         workgroupBarrier();
     }
-    let m0 = tile_m + i32(ty) * 4;
-    let n0 = tile_n + i32(tx) * 4;
-    if (m0 + 0 < bitcast<i32>(p[3].z)) {
-        let i2 = m0 + 0;
-        if (n0 + 0 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 0;
-            let n17 = i0 * bitcast<i32>(p[4].x);
-            let n18 = i1 * bitcast<i32>(p[4].y);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[4].z);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc0[0];
-        }
-        if (n0 + 1 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 1;
-            let n17 = i0 * bitcast<i32>(p[4].w);
-            let n18 = i1 * bitcast<i32>(p[5].x);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[5].y);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc0[1];
-        }
-        if (n0 + 2 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 2;
-            let n17 = i0 * bitcast<i32>(p[5].z);
-            let n18 = i1 * bitcast<i32>(p[5].w);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[6].x);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc0[2];
-        }
-        if (n0 + 3 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 3;
-            let n17 = i0 * bitcast<i32>(p[6].y);
-            let n18 = i1 * bitcast<i32>(p[6].z);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[6].w);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc0[3];
-        }
-    }
-    if (m0 + 1 < bitcast<i32>(p[3].z)) {
-        let i2 = m0 + 1;
-        if (n0 + 0 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 0;
-            let n17 = i0 * bitcast<i32>(p[7].x);
-            let n18 = i1 * bitcast<i32>(p[7].y);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[7].z);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc1[0];
-        }
-        if (n0 + 1 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 1;
-            let n17 = i0 * bitcast<i32>(p[7].w);
-            let n18 = i1 * bitcast<i32>(p[8].x);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[8].y);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc1[1];
-        }
-        if (n0 + 2 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 2;
-            let n17 = i0 * bitcast<i32>(p[8].z);
-            let n18 = i1 * bitcast<i32>(p[8].w);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[9].x);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc1[2];
-        }
-        if (n0 + 3 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 3;
-            let n17 = i0 * bitcast<i32>(p[9].y);
-            let n18 = i1 * bitcast<i32>(p[9].z);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[9].w);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc1[3];
-        }
-    }
-    if (m0 + 2 < bitcast<i32>(p[3].z)) {
-        let i2 = m0 + 2;
-        if (n0 + 0 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 0;
-            let n17 = i0 * bitcast<i32>(p[10].x);
-            let n18 = i1 * bitcast<i32>(p[10].y);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[10].z);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc2[0];
-        }
-        if (n0 + 1 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 1;
-            let n17 = i0 * bitcast<i32>(p[10].w);
-            let n18 = i1 * bitcast<i32>(p[11].x);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[11].y);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc2[1];
-        }
-        if (n0 + 2 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 2;
-            let n17 = i0 * bitcast<i32>(p[11].z);
-            let n18 = i1 * bitcast<i32>(p[11].w);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[12].x);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc2[2];
-        }
-        if (n0 + 3 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 3;
-            let n17 = i0 * bitcast<i32>(p[12].y);
-            let n18 = i1 * bitcast<i32>(p[12].z);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[12].w);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc2[3];
-        }
-    }
-    if (m0 + 3 < bitcast<i32>(p[3].z)) {
-        let i2 = m0 + 3;
-        if (n0 + 0 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 0;
-            let n17 = i0 * bitcast<i32>(p[13].x);
-            let n18 = i1 * bitcast<i32>(p[13].y);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[13].z);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc3[0];
-        }
-        if (n0 + 1 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 1;
-            let n17 = i0 * bitcast<i32>(p[13].w);
-            let n18 = i1 * bitcast<i32>(p[14].x);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[14].y);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc3[1];
-        }
-        if (n0 + 2 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 2;
-            let n17 = i0 * bitcast<i32>(p[14].z);
-            let n18 = i1 * bitcast<i32>(p[14].w);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[15].x);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc3[2];
-        }
-        if (n0 + 3 < bitcast<i32>(p[3].w)) {
-            let i3 = n0 + 3;
-            let n17 = i0 * bitcast<i32>(p[15].y);
-            let n18 = i1 * bitcast<i32>(p[15].z);
-            let n19 = n17 + n18;
-            let n20 = i2 * bitcast<i32>(p[15].w);
-            let n21 = n19 + n20;
-            let n22 = n21 + i3;
-            b2[n22] = acc3[3];
+    {
+        let quad = tile_n / 4u + tx + 0u;
+        if (quad < p[3].z) {
+            let at0 = min(quad * 4u + 0u, p[3].w);
+            let c0_3 = i32(at0);
+            let at1 = min(quad * 4u + 1u, p[3].w);
+            let c1_3 = i32(at1);
+            let at2 = min(quad * 4u + 2u, p[3].w);
+            let c2_3 = i32(at2);
+            let at3 = min(quad * 4u + 3u, p[3].w);
+            let c3_3 = i32(at3);
+            {
+                let row = tile_m + 0u + ty * 4u;
+                if (row < p[1].y) {
+                    let i2 = i32(row);
+                    let acc = acc0_0;
+                    if (quad * 4u + 0u < p[4].x) {
+                        let i3 = c0_3;
+                        let n17 = i0 * bitcast<i32>(p[4].y);
+                        let n18 = i1 * bitcast<i32>(p[4].z);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[4].w);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[0];
+                    }
+                    if (quad * 4u + 1u < p[4].x) {
+                        let i3 = c1_3;
+                        let n17 = i0 * bitcast<i32>(p[5].x);
+                        let n18 = i1 * bitcast<i32>(p[5].y);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[5].z);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[1];
+                    }
+                    if (quad * 4u + 2u < p[4].x) {
+                        let i3 = c2_3;
+                        let n17 = i0 * bitcast<i32>(p[5].w);
+                        let n18 = i1 * bitcast<i32>(p[6].x);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[6].y);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[2];
+                    }
+                    if (quad * 4u + 3u < p[4].x) {
+                        let i3 = c3_3;
+                        let n17 = i0 * bitcast<i32>(p[6].z);
+                        let n18 = i1 * bitcast<i32>(p[6].w);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[7].x);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[3];
+                    }
+                }
+            }
+            {
+                let row = tile_m + 1u + ty * 4u;
+                if (row < p[1].y) {
+                    let i2 = i32(row);
+                    let acc = acc1_0;
+                    if (quad * 4u + 0u < p[7].y) {
+                        let i3 = c0_3;
+                        let n17 = i0 * bitcast<i32>(p[7].z);
+                        let n18 = i1 * bitcast<i32>(p[7].w);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[8].x);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[0];
+                    }
+                    if (quad * 4u + 1u < p[7].y) {
+                        let i3 = c1_3;
+                        let n17 = i0 * bitcast<i32>(p[8].y);
+                        let n18 = i1 * bitcast<i32>(p[8].z);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[8].w);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[1];
+                    }
+                    if (quad * 4u + 2u < p[7].y) {
+                        let i3 = c2_3;
+                        let n17 = i0 * bitcast<i32>(p[9].x);
+                        let n18 = i1 * bitcast<i32>(p[9].y);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[9].z);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[2];
+                    }
+                    if (quad * 4u + 3u < p[7].y) {
+                        let i3 = c3_3;
+                        let n17 = i0 * bitcast<i32>(p[9].w);
+                        let n18 = i1 * bitcast<i32>(p[10].x);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[10].y);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[3];
+                    }
+                }
+            }
+            {
+                let row = tile_m + 2u + ty * 4u;
+                if (row < p[1].y) {
+                    let i2 = i32(row);
+                    let acc = acc2_0;
+                    if (quad * 4u + 0u < p[10].z) {
+                        let i3 = c0_3;
+                        let n17 = i0 * bitcast<i32>(p[10].w);
+                        let n18 = i1 * bitcast<i32>(p[11].x);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[11].y);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[0];
+                    }
+                    if (quad * 4u + 1u < p[10].z) {
+                        let i3 = c1_3;
+                        let n17 = i0 * bitcast<i32>(p[11].z);
+                        let n18 = i1 * bitcast<i32>(p[11].w);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[12].x);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[1];
+                    }
+                    if (quad * 4u + 2u < p[10].z) {
+                        let i3 = c2_3;
+                        let n17 = i0 * bitcast<i32>(p[12].y);
+                        let n18 = i1 * bitcast<i32>(p[12].z);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[12].w);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[2];
+                    }
+                    if (quad * 4u + 3u < p[10].z) {
+                        let i3 = c3_3;
+                        let n17 = i0 * bitcast<i32>(p[13].x);
+                        let n18 = i1 * bitcast<i32>(p[13].y);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[13].z);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[3];
+                    }
+                }
+            }
+            {
+                let row = tile_m + 3u + ty * 4u;
+                if (row < p[1].y) {
+                    let i2 = i32(row);
+                    let acc = acc3_0;
+                    if (quad * 4u + 0u < p[13].w) {
+                        let i3 = c0_3;
+                        let n17 = i0 * bitcast<i32>(p[14].x);
+                        let n18 = i1 * bitcast<i32>(p[14].y);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[14].z);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[0];
+                    }
+                    if (quad * 4u + 1u < p[13].w) {
+                        let i3 = c1_3;
+                        let n17 = i0 * bitcast<i32>(p[14].w);
+                        let n18 = i1 * bitcast<i32>(p[15].x);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[15].y);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[1];
+                    }
+                    if (quad * 4u + 2u < p[13].w) {
+                        let i3 = c2_3;
+                        let n17 = i0 * bitcast<i32>(p[15].z);
+                        let n18 = i1 * bitcast<i32>(p[15].w);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[16].x);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[2];
+                    }
+                    if (quad * 4u + 3u < p[13].w) {
+                        let i3 = c3_3;
+                        let n17 = i0 * bitcast<i32>(p[16].y);
+                        let n18 = i1 * bitcast<i32>(p[16].z);
+                        let n19 = n17 + n18;
+                        let n20 = i2 * bitcast<i32>(p[16].w);
+                        let n21 = n19 + n20;
+                        let n22 = n21 + i3;
+                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[3];
+                    }
+                }
+            }
         }
     }
 }
@@ -318,7 +348,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     for (var h = 2u; h > 0u; h = h >> 1u) {
         if (lane < h) {
-            r0_0 = f_max(r0_0, shared_f[lid + h * 1u]);
+            let other = lid + h * 1u;
+            r0_0 = f_max(r0_0, shared_f[other]);
             shared_f[lid] = r0_0;
         }
         workgroupBarrier();
@@ -341,7 +372,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     for (var h = 2u; h > 0u; h = h >> 1u) {
         if (lane < h) {
-            r1_0 = r1_0 + shared_f[lid + h * 1u];
+            let other = lid + h * 1u;
+            r1_0 = r1_0 + shared_f[other];
             shared_f[lid] = r1_0;
         }
         workgroupBarrier();
@@ -378,13 +410,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     let sub = lid / 4u;
     let live = group * 64u + sub < p[0].y;
     let at = min(group * 64u + sub, p[0].y - 1u);
-    let q3 = at / p[0].z;
-    let i3 = i32(at - q3 * p[0].z);
-    let q2 = q3 / p[0].w;
-    let i2 = i32(q3 - q2 * p[0].w);
-    let q1 = q2 / p[1].x;
-    let i1 = i32(q2 - q1 * p[1].x);
-    let i0 = i32(q1);
+    let q_i3 = at / p[0].z;
+    let i3 = i32(at - q_i3 * p[0].z);
+    let q_i2 = q_i3 / p[0].w;
+    let i2 = i32(q_i3 - q_i2 * p[0].w);
+    let q_i1 = q_i2 / p[1].x;
+    let i1 = i32(q_i2 - q_i1 * p[1].x);
+    let i0 = i32(q_i1);
     let n1 = i0 * bitcast<i32>(p[1].y);
     let n3 = i1 * bitcast<i32>(p[1].z);
     let n4 = n1 + n3;
@@ -410,7 +442,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec
     workgroupBarrier();
     for (var h = 2u; h > 0u; h = h >> 1u) {
         if (lane < h) {
-            r0_0 = r0_0 + shared_f[lid + h * 1u];
+            let other = lid + h * 1u;
+            r0_0 = r0_0 + shared_f[other];
             shared_f[lid] = r0_0;
         }
         workgroupBarrier();

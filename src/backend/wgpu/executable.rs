@@ -3,7 +3,7 @@
 //! A plan that comes again on the same buffers is replayed as it was recorded: no look-up, no binding.
 
 use super::control::{self, Copies};
-use super::emit::{ArgUse, Word, emit};
+use super::emit::{ArgUse, Repeat, Word, emit_repeated};
 use super::gpu::{Gpu, PARAMS};
 use super::memory::{ALIGN, Range, View, WgpuStorage};
 use super::pieces::{self, Piece};
@@ -13,7 +13,7 @@ use super::results;
 use crate::backend::{Executable, Failed, counters};
 use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Storage};
-use crate::loops::schedule::{Instance, Launch, Place, Schedule, Slot};
+use crate::loops::schedule::{Control, Instance, Launch, Place, Schedule, Slot};
 use crate::loops::{Access, Kernel};
 use smallvec::SmallVec;
 use std::any::Any;
@@ -22,6 +22,13 @@ use std::sync::{Arc, Mutex};
 
 /// Stands for the slots that share the last binding.
 const SPILLED: u32 = u32::MAX;
+
+/// A kernel's part, or its repetition.
+#[derive(Clone, Copy, Default)]
+struct How<'a> {
+    piece: Option<&'a Piece>,
+    repeat: Option<&'a Repeat>,
+}
 
 /// What a binding is.
 struct Bound {
@@ -143,7 +150,7 @@ impl Code {
             return Ok(all);
         }
         if buffers.iter().all(|b| !b.1) {
-            return Ok(vec![Code::piece(gpu, i, k, None, slots, inside, arena)?]);
+            return Ok(vec![Code::piece(gpu, i, k, How::default(), slots, inside, arena)?]);
         }
         // What is bound begins at a multiple of the alignment.
         let most = gpu.span().saturating_sub(2 * ALIGN as u64).max(64);
@@ -151,18 +158,30 @@ impl Code {
         let i = Instance { kernel: Arc::new(k), slots: was.iter().map(|&n| i.slots[n]).collect(), params: i.params.clone() };
         let buffers: Vec<(u32, bool)> = was.iter().map(|&n| buffers[n]).collect();
         let pieces = pieces::split(&i.kernel, &buffers, most)?;
-        pieces.iter().map(|p| Code::piece(gpu, &i, &p.kernel, Some(p), slots, inside, arena)).collect()
+        pieces.iter().map(|p| Code::piece(gpu, &i, &p.kernel, How { piece: Some(p), repeat: None }, slots, inside, arena)).collect()
+    }
+
+    /// A loop as one kernel, if it is of that kind.
+    fn repeated(gpu: &Arc<Gpu>, c: &Control, slots: &[Slot], inside: Option<&Inside<'_>>, arena: &mut usize) -> Result<Option<Code>> {
+        let Some((i, repeat)) = super::inside::kernel(c, slots) else { return Ok(None) };
+        let fits = i.slots.iter().all(|s| slots[s.0 as usize].bytes() as u64 <= gpu.span());
+        if !fits || i.slots.len() > gpu.limits.max_storage_buffers_per_shader_stage as usize {
+            return Ok(None);
+        }
+        let how = How { piece: None, repeat: Some(&repeat) };
+        Code::piece(gpu, &i, &i.kernel, how, slots, inside, arena).map(Some)
     }
 
     fn piece(
         gpu: &Arc<Gpu>,
         i: &Instance,
         k: &Kernel,
-        piece: Option<&Piece>,
+        how: How<'_>,
         slots: &[Slot],
         inside: Option<&Inside<'_>>,
         arena: &mut usize,
     ) -> Result<Code> {
+        let How { piece, repeat } = how;
         let slot = |n: usize| &slots[i.slots[n].0 as usize];
         let window = |n: usize| piece.and_then(|p| p.windows[n]);
         // The largest are bound as they are; one binding is left for all the rest.
@@ -198,7 +217,7 @@ impl Code {
         // Parts of the arena are parts of one buffer, which is bound in one way only.
         let in_arena = |n: usize| matches!(slot(n).place, Place::Arena(_));
         let written = !spilled.is_empty() || (0..k.args.len()).any(|n| in_arena(n) && k.args[n].access != Access::Read);
-        let mut m = emit(k, &gpu.target, &uses, written || inside.is_some())?;
+        let mut m = emit_repeated(k, &gpu.target, &uses, written || inside.is_some(), repeat)?;
         if gpu.many_numbers(m.block.len()) {
             m.text = m.text.replacen("var<uniform> p:", NUMBERS_IN_STORAGE, 1);
         }
@@ -349,6 +368,10 @@ impl Built {
             if let Launch::Control(c) = l {
                 if c.operands.iter().chain(c.results.iter().flatten()).any(|x| x.0 as usize >= s.slots.len()) {
                     bail!(Internal, "a branch or loop is bound to a slot that does not exist");
+                }
+                if let Some(code) = Code::repeated(gpu, c, &s.slots, inside, &mut arena)? {
+                    steps.push(Step::Kernels(vec![code]));
+                    continue;
                 }
                 steps.push(Step::Control(Box::new(control::Code::new(gpu, c, &s.slots, inside.is_some())?)));
                 continue;

@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn its_kernels_are_valid() {
         for outer in [false, true] {
-            crate::backend::wgpu::validate(&super::text(outer)).unwrap();
+            crate::backend::wgpu::validate(&super::text(outer), &crate::backend::wgpu::emit::Target::floor()).unwrap();
         }
     }
 }

@@ -89,7 +89,7 @@ impl Gpu {
         let info = adapter.get_info();
         let limits = if bounds.floor { wgpu::Limits::default() } else { adapter.limits() };
         use wgpu::Features as F;
-        let features = adapter.features() & (F::TIMESTAMP_QUERY | F::SUBGROUP | F::PIPELINE_CACHE);
+        let features = adapter.features() & (F::TIMESTAMP_QUERY | F::SUBGROUP | F::SHADER_INT64 | F::PIPELINE_CACHE);
         let (device, queue) = ready(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("lazuli"),
             required_features: features,
@@ -164,6 +164,12 @@ impl Gpu {
             shared: limits.max_compute_workgroup_storage_size,
             software,
             data_points: DATA_POINTS,
+            wide: true,
+            long: software && !bounds.floor && features.contains(F::SHADER_INT64),
+            subgroup: match features.contains(F::SUBGROUP) && !bounds.floor && info.subgroup_min_size == info.subgroup_max_size {
+                true => info.subgroup_min_size,
+                false => 0,
+            },
         };
         let params = uniform(&device, PARAMS);
         let pipelines = Pipelines::new(&device, &info, features);

@@ -22,6 +22,7 @@ mod executable;
 mod gate;
 mod gpu;
 pub mod host;
+mod inside;
 mod memory;
 mod pieces;
 mod pipelines;
@@ -44,15 +45,21 @@ pub fn adapters() -> Vec<String> {
     adapter::adapters().iter().map(|a| adapter::describe(&a.get_info(), &a.limits(), a.features())).collect()
 }
 
-/// Checks a module as a device of the least capabilities would, before any driver sees it.
+/// Checks a module as a device with no more than the target's capabilities would, before any driver sees it.
 ///
 /// # Errors
 /// `Internal`, with the place and the reason.
-pub fn validate(text: &str) -> Result<()> {
-    use ::wgpu::naga;
+pub fn validate(text: &str, target: &emit::Target) -> Result<()> {
+    use ::wgpu::naga::{self, valid};
     let refused = |e: String| err!(Internal, "wgpu: a module is not valid: {e}");
     let module = naga::front::wgsl::parse_str(text).map_err(|e| refused(e.emit_to_string(text)))?;
-    let mut v = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    let mut has = valid::Capabilities::empty();
+    has.set(valid::Capabilities::SHADER_INT64, target.long);
+    has.set(valid::Capabilities::SUBGROUP, target.subgroup > 0);
+    let mut v = valid::Validator::new(valid::ValidationFlags::all(), has);
+    if target.subgroup > 0 {
+        v.subgroup_stages(valid::ShaderStages::COMPUTE).subgroup_operations(valid::SubgroupOperationSet::all());
+    }
     v.validate(&module).map(|_| ()).map_err(|e| refused(e.emit_to_string(text)))
 }
 

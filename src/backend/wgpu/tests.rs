@@ -15,9 +15,10 @@ fn every_sample_is_a_valid_module() {
         for software in [false, true] {
             for data_points in [0, 1 << 20] {
                 for offset in [false, true] {
-                    let t = Target { software, workgroup: if software { 64 } else { 256 }, data_points, ..Target::floor() };
+                    let floor = Target { data_points, ..Target::floor() };
+                    let t = if software { Target { workgroup: 64, software, long: offset, subgroup: 8, ..floor } } else { floor };
                     let m = emit(&k, &t, &uses(&k, offset), false).unwrap_or_else(|e| panic!("{e}\n{text}"));
-                    if let Err(e) = validate(&m.text) {
+                    if let Err(e) = validate(&m.text, &t) {
                         panic!("{e}\n{}\n{text}", m.text);
                     }
                 }

@@ -119,8 +119,9 @@ fn modules_are_as_kept() {
 /// Every op, in every dtype, for hardware and for processors: the validator accepts what is emitted.
 #[test]
 fn every_module_is_valid() {
-    let targets =
-        [Target::floor(), Target { data_points: 0, ..Target::floor() }, Target { software: true, workgroup: 64, ..Target::floor() }];
+    let large = Target { data_points: 0, ..Target::floor() };
+    let software = Target { software: true, workgroup: 64, ..large.clone() };
+    let targets = [Target::floor(), large, software.clone(), Target { long: true, subgroup: 8, ..software }];
     let mut count = 0;
     for s in SAMPLES {
         for dtype in [DType::F32, DType::F16, DType::BF16, DType::I32, DType::I64, DType::U32, DType::U8, DType::Bool] {
@@ -132,7 +133,7 @@ fn every_module_is_valid() {
             for t in &targets {
                 for m in modules(&y, t) {
                     count += 1;
-                    if let Err(e) = validate(&m.text) {
+                    if let Err(e) = validate(&m.text, t) {
                         panic!("{} of {dtype}: {e}\n{}", s.name, m.text);
                     }
                 }

@@ -1,10 +1,12 @@
 //! The wgpu backend beyond what every device is tested for: the modules it emits, and what only a graphics device can get wrong.
 
+mod chromium;
 mod device;
 mod embed;
 mod faults;
 mod golden;
 mod limits;
+mod loops;
 mod replay;
 
 use crate::devices;

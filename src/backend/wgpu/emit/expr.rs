@@ -1,7 +1,7 @@
 //! What happens at one point: expressions, indices, loads and stores.
 
 use super::ops::{binary, cast, compare, type_of, unary};
-use super::{Binding, Emitter, Word};
+use super::{Binding, Depends, Element, Emitter, Word};
 use crate::base::error::bail;
 use crate::base::{DType, Result, Scalar};
 use crate::loops::legalize::{StoreForm, per_word};
@@ -10,14 +10,19 @@ use crate::loops::{Bound, ExprId, ExprKind, Index, IndexId, Store};
 use crate::trace::Binary;
 
 impl Emitter<'_> {
-    /// Computes what `roots` need, except what is there already; only what does not depend on the row, if `outer`.
-    pub(super) fn compute(&mut self, roots: impl IntoIterator<Item = Node>, outer: bool) -> Result<()> {
+    /// Computes what `roots` need, except what is there already.
+    pub(super) fn compute(&mut self, roots: impl IntoIterator<Item = Node>) -> Result<()> {
+        self.compute_but(roots, &[])
+    }
+
+    /// The same, but nothing that changes as one of these says.
+    pub(super) fn compute_but(&mut self, roots: impl IntoIterator<Item = Node>, changes: &[&Depends]) -> Result<()> {
         for n in self.k.order(roots)? {
-            let by_row = match n {
-                Node::Expr(e) => self.row.0[e.index()],
-                Node::Index(i) => self.row.1[i.index()],
-            };
-            if (outer && by_row) || self.scopes.iter().any(|s| s.contains_key(&n)) {
+            let later = changes.iter().any(|d| match n {
+                Node::Expr(e) => d.0[e.index()],
+                Node::Index(i) => d.1[i.index()],
+            });
+            if later || self.scopes.iter().any(|s| s.contains_key(&n)) {
                 continue;
             }
             let name = match n {
@@ -133,14 +138,35 @@ impl Emitter<'_> {
         }
     }
 
+    /// Element `index` of an argument of whole words, as a place in memory.
+    fn element(&mut self, arg: usize, index: &str) -> String {
+        let (b, at) = self.place(arg, index);
+        match self.bindings[self.uses[arg].binding as usize].element {
+            Element::One => format!("{b}[{at}]"),
+            Element::Four => format!("{b}[u32({at}) >> 2u][u32({at}) & 3u]"),
+            Element::Long => {
+                let word = format!("u32({b}[u32({at}) >> 2u][(u32({at}) >> 1u) & 1u] >> ((u32({at}) & 1u) << 5u))");
+                match self.k.args[arg].dtype {
+                    DType::F32 => format!("bitcast<f32>({word})"),
+                    DType::I32 => format!("bitcast<i32>({word})"),
+                    _ => word,
+                }
+            }
+        }
+    }
+
     /// Where element `index` of an argument is: the binding and the position in it.
     fn place(&mut self, arg: usize, index: &str) -> (String, String) {
         let u = self.uses[arg];
+        let index = match self.moved.iter().find(|m| m.0 == arg).map(|m| m.1) {
+            Some(n) => format!("({index} + row * {})", self.int(n as i64)),
+            None => index.to_string(),
+        };
         let at = if u.offset {
             let w = self.word(Word::Offset(arg as u32));
             format!("({index} + i32({w}))")
         } else {
-            index.to_string()
+            index
         };
         (format!("b{}", u.binding), at)
     }
@@ -159,10 +185,10 @@ impl Emitter<'_> {
         let d = self.k.args[arg].dtype;
         let Binding { atomic, raw, .. } = self.bindings[self.uses[arg].binding as usize];
         if per_word(d) == 1 {
-            let (b, at) = self.place(arg, index);
             if !atomic && !raw {
-                return format!("{b}[{at}]");
+                return self.element(arg, index);
             }
+            let (b, at) = self.place(arg, index);
             let word = |at: &str| if atomic { format!("atomicLoad(&{b}[{at}])") } else { format!("{b}[{at}]") };
             return match d {
                 DType::F32 => format!("bitcast<f32>({})", word(&at)),
@@ -177,7 +203,7 @@ impl Emitter<'_> {
     }
 
     /// The value whose bits are the low ones of a word.
-    fn unpacked(&self, d: DType, word: &str) -> String {
+    pub(super) fn unpacked(&self, d: DType, word: &str) -> String {
         match d {
             DType::Bool => format!("({word} & 0xffu) != 0u"),
             DType::U8 => format!("{word} & 0xffu"),
@@ -229,6 +255,7 @@ impl Emitter<'_> {
             ExprKind::Cast(a) => cast(of(*a), x.dtype, &self.e(*a)),
             ExprKind::Random(key, offset, i) => format!("philox({}, {}, u32({}))", self.e(*key), self.e(*offset), self.n(*i)),
             ExprKind::Reduced(p, n) => match self.reduced.get(&(*p, *n)) {
+                Some(r) if self.by_lane => return Ok(format!("{r}[{}]", self.lane)),
                 Some(r) => return Ok(r.clone()),
                 None => bail!(Internal, "reduction {n} of pass {p} is used before it is known"),
             },
@@ -249,12 +276,13 @@ impl Emitter<'_> {
     pub(super) fn put(&mut self, arg: usize, index: &str, value: &str, form: StoreForm) {
         let d = self.k.args[arg].dtype;
         if form == StoreForm::Plain {
-            let (b, at) = self.place(arg, index);
             let Binding { atomic, raw, .. } = self.bindings[self.uses[arg].binding as usize];
             if !atomic && !raw {
-                self.line(format!("{b}[{at}] = {value};"));
+                let to = self.element(arg, index);
+                self.line(format!("{to} = {value};"));
                 return;
             }
+            let (b, at) = self.place(arg, index);
             let words = match d {
                 DType::I64 => vec![(format!("2 * {at}"), format!("{value}.x")), (format!("2 * {at} + 1"), format!("{value}.y"))],
                 DType::U32 => vec![(at, value.to_string())],

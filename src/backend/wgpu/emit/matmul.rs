@@ -1,211 +1,503 @@
-//! Matrix products: a tile of the result per workgroup, its factors' tiles in workgroup memory, four by four results an invocation in
-//! registers; on a processor, where barriers are dear, the registers alone. What follows the product is computed on the registers.
+//! Matrix products and convolutions: blocks of the result in registers, so that what is read is used often.
+//!
+//! Both are sums of products of two factors, of which the left does not change along some axes of the result, the *columns*, and the right not
+//! along another, the *rows*. Devices get a tile of the result per workgroup, the factors' tiles in workgroup memory. Processors, where
+//! barriers and loads are dear and arithmetic is not, get a block per subgroup: each invocation has four columns of all of its rows, and
+//! hands its share of the left factor round. What follows the product is computed on the registers.
 
-use super::Emitter;
 use super::rows;
+use super::wide::{WIDE, WideStores};
+use super::{Depends, Emitter, LONGEST};
 use crate::base::error::bail;
 use crate::base::{DType, Result};
 use crate::loops::order::Node;
-use crate::loops::{ExprId, ExprKind, Index, ReduceKind};
+use crate::loops::{Archetype, ExprId, Index, ReduceKind};
 
-/// Rows and columns of a workgroup's tile, and its depth.
-const TILE: usize = 64;
+/// Depth of a tile.
 const DEPTH: usize = 16;
-/// Rows and columns of an invocation.
-const BLOCK: usize = 4;
+/// Invocations along a side of a tile, each with four rows and columns, or twice four.
+const SIDE: usize = 16;
+/// Tiles of the larger kind that keep a device busy.
+const MANY: usize = 256;
+/// Products from which a block has twice as many rows, and four times: its module takes as much longer to compile.
+const LARGER: [usize; 2] = [1 << 21, 1 << 26];
 
-/// The axes of a product.
-struct Axes {
+/// A product as the templates see it.
+struct Product {
+    /// Axes of the result that both factors may change along.
     batch: Vec<usize>,
-    m: usize,
-    n: usize,
-    k: usize,
+    row: usize,
+    columns: Vec<usize>,
+    /// Summed over.
+    depth: Vec<usize>,
+    left: ExprId,
+    right: ExprId,
+    /// Four columns from a multiple of four on are neighbours along the last axis of the columns.
+    fours: bool,
 }
 
 /// The axes an expression depends on.
 fn depends(e: &Emitter<'_>, x: ExprId) -> Result<Vec<usize>> {
     let nodes = e.k.order([Node::Expr(x)])?;
-    let mut axes: Vec<usize> = nodes
-        .iter()
-        .filter_map(|n| match n {
-            Node::Index(i) => match e.k.indices[i.index()] {
-                Index::Axis(a) => Some(a as usize),
-                _ => None,
-            },
+    let axis = |n: &Node| match n {
+        Node::Index(i) => match e.k.indices[i.index()] {
+            Index::Axis(a) => Some(a as usize),
             _ => None,
-        })
-        .collect();
-    axes.sort_unstable();
-    axes.dedup();
-    Ok(axes)
-}
-
-/// Whether neighbouring elements in memory are neighbours along `axis`.
-fn along(e: &Emitter<'_>, x: ExprId, axis: usize) -> bool {
-    e.k.order([Node::Expr(x)]).is_ok_and(|nodes| {
-        nodes.iter().any(|n| match n {
-            Node::Expr(l) => match &e.k.exprs[l.index()].kind {
-                ExprKind::Load { index, .. } => e.symbolic.affine(*index).is_some_and(|(_, s)| s[axis] == 1),
-                _ => false,
-            },
-            Node::Index(_) => false,
-        })
-    })
+        },
+        Node::Expr(_) => None,
+    };
+    Ok(nodes.iter().filter_map(axis).filter(|&a| e.k.axes[a].extent > 1).collect())
 }
 
 pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
     let k = e.k;
-    let outer = e.axes(false);
-    let row = e.axes(true);
     let sink = k.passes[0].reduces[0];
     let ReduceKind::Dot(a, b) = sink.kind else { bail!(Internal, "a product without a dot") };
-    if row.len() != 1 || outer.len() < 2 || k.passes.len() != 2 || sink.dtype.accumulator() != DType::F32 {
+    if k.passes.len() != 2 || k.passes[0].reduces.len() != 1 || sink.dtype.accumulator() != DType::F32 {
         return rows::emit(e);
     }
-    let (m, n) = (outer[outer.len() - 2], outer[outer.len() - 1]);
-    let ax = Axes { batch: outer[..outer.len() - 2].to_vec(), m, n, k: row[0] };
-    let extent = |a: usize| k.axes[a].extent;
-    let small = if e.target.software { extent(m) < BLOCK || extent(n) < BLOCK } else { extent(m) < 16 || extent(n) < 16 };
-    if small || depends(e, a)?.contains(&n) || depends(e, b)?.contains(&m) {
-        return rows::emit(e);
-    }
-    if e.target.software { registers(e, &ax, a, b) } else { tiles(e, &ax, a, b) }
-}
-
-/// `let` of the axes, from the batch number `batch` (u32).
-fn batch(e: &mut Emitter<'_>, ax: &Axes, at: &str) {
-    if ax.batch.is_empty() {
-        e.line(format!("_ = {at};"));
-    } else {
-        e.decompose(at, &ax.batch);
+    match Product::of(e, a, b)? {
+        Some(p) if e.target.software && p.extent(e, &p.depth) > LONGEST => rows::emit(e),
+        Some(p) if e.target.software => p.blocks(e),
+        Some(p) => p.tiles(e),
+        None => rows::emit(e),
     }
 }
 
-/// The epilogue on the registers `acc{r}[c]`, from row `m0` and column `n0` (i32) on.
-fn epilogue(e: &mut Emitter<'_>, ax: &Axes) -> Result<()> {
-    let (m, n) = (e.int(e.k.axes[ax.m].extent as i64), e.int(e.k.axes[ax.n].extent as i64));
-    for r in 0..BLOCK {
-        e.open(format!("if (m0 + {r} < {m}) {{"));
-        e.line(format!("let i{} = m0 + {r};", ax.m));
-        for c in 0..BLOCK {
-            e.open(format!("if (n0 + {c} < {n}) {{"));
-            e.line(format!("let i{} = n0 + {c};", ax.n));
-            e.reduced.insert((0, 0), format!("acc{r}[{c}]"));
-            let pass = &e.k.passes[1];
-            e.compute(pass.roots(), false)?;
-            for (s, store) in pass.stores.iter().enumerate() {
+impl Product {
+    /// `None` if no axis is rows only or columns only, or too few are.
+    fn of(e: &Emitter<'_>, a: ExprId, b: ExprId) -> Result<Option<Product>> {
+        let outer = e.axes(false);
+        let (of_a, of_b) = (depends(e, a)?, depends(e, b)?);
+        let extent = |axes: &[usize]| axes.iter().map(|&x| e.k.axes[x].extent).product::<usize>();
+        let (row, columns, left, right) = match &e.k.archetype {
+            Archetype::Matmul if outer.len() >= 2 => {
+                let (m, n) = (outer[outer.len() - 2], outer[outer.len() - 1]);
+                if of_a.contains(&n) || of_b.contains(&m) {
+                    return Ok(None);
+                }
+                (m, vec![n], a, b)
+            }
+            Archetype::Conv { .. } if outer.len() >= 2 => {
+                let m = outer[1];
+                let columns: Vec<usize> = outer.iter().copied().filter(|&x| x != m).collect();
+                let (left, right) = if of_a.contains(&m) { (a, b) } else { (b, a) };
+                let (of_left, of_right) = if of_a.contains(&m) { (&of_a, &of_b) } else { (&of_b, &of_a) };
+                if of_right.contains(&m) || columns.iter().any(|x| of_left.contains(x)) {
+                    return Ok(None);
+                }
+                (m, columns, left, right)
+            }
+            _ => return Ok(None),
+        };
+        let least = if e.target.software { 4 } else { 16 };
+        if e.k.axes[row].extent < least.min(8) || extent(&columns) < least {
+            return Ok(None);
+        }
+        let batch = outer.iter().copied().filter(|x| *x != row && !columns.contains(x)).collect();
+        let fours = !e.data && columns.last().is_some_and(|&c| e.k.axes[c].extent.is_multiple_of(WIDE));
+        Ok(Some(Product { batch, row, columns, depth: e.axes(true), left, right, fours }))
+    }
+
+    fn extent(&self, e: &Emitter<'_>, axes: &[usize]) -> usize {
+        axes.iter().map(|&a| e.k.axes[a].extent).product()
+    }
+
+    /// Whether `factor` has a load that four points along `axis` share.
+    fn shares(&self, e: &Emitter<'_>, factor: ExprId, axis: usize) -> Result<bool> {
+        if e.data || !e.target.wide || !e.k.axes[axis].extent.is_multiple_of(WIDE) {
+            return Ok(false);
+        }
+        let d: Depends = e.depends_on(axis, false)?;
+        Ok(e.k.order([Node::Expr(factor)])?.iter().any(|n| matches!(n, Node::Expr(x) if e.wide_load(*x, axis, &d))))
+    }
+
+    /// The last axis of the sum that has several points.
+    fn deepest(&self, e: &Emitter<'_>) -> usize {
+        let found = self.depth.iter().rev().find(|&&a| e.k.axes[a].extent > 1);
+        found.or(self.depth.last()).copied().unwrap_or_default()
+    }
+
+    fn last(&self) -> usize {
+        self.columns.last().copied().unwrap_or_default()
+    }
+
+    /// `let` of the batch's axes, from its number `at` (u32).
+    fn batch(&self, e: &mut Emitter<'_>, at: &str) {
+        if self.batch.is_empty() {
+            e.line(format!("_ = {at};"));
+        } else {
+            e.decompose(at, &self.batch);
+        }
+    }
+
+    /// Declares where four columns are, given the number of the four (u32): all axes and `base`, or, where the four are not together, all axes of
+    /// each.
+    fn four_columns(&self, e: &mut Emitter<'_>, quad: &str) {
+        if self.fours {
+            e.decompose_wide(quad, &self.columns);
+            return;
+        }
+        let last = e.count(self.extent(e, &self.columns).saturating_sub(1));
+        for c in 0..WIDE {
+            let parts: Vec<(String, usize)> = self.columns.iter().map(|&a| (format!("c{c}_{a}"), e.k.axes[a].extent)).collect();
+            e.line(format!("let at{c} = min({quad} * {WIDE}u + {c}u, {last});"));
+            e.split(&format!("at{c}"), &parts);
+        }
+    }
+
+    /// Within a block: the axes are those of column `c` of four that are not together.
+    fn column(&self, e: &mut Emitter<'_>, c: usize) {
+        self.columns.iter().for_each(|a| e.line(format!("let i{a} = c{c}_{a};")));
+    }
+
+    /// What follows the product, at four columns of the row at hand, `acc`.
+    fn finish(&self, e: &mut Emitter<'_>, quad: &str) -> Result<()> {
+        let roots = e.k.passes[1].roots();
+        if self.fours {
+            e.by_lane = true;
+            e.reduced.insert((0, 0), "acc".to_string());
+            e.lanes(self.last(), "base", &roots, Some(WideStores::of(1, None)), |_, _| Ok(()))?;
+            e.by_lane = false;
+            return Ok(());
+        }
+        let total = e.count(self.extent(e, &self.columns));
+        for c in 0..WIDE {
+            e.open(format!("if ({quad} * {WIDE}u + {c}u < {total}) {{"));
+            self.column(e, c);
+            e.reduced.insert((0, 0), format!("acc[{c}]"));
+            e.compute(roots.iter().copied())?;
+            for (s, store) in e.k.passes[1].stores.iter().enumerate() {
                 e.store(store, e.forms[1][s]);
             }
             e.close();
         }
-        e.close();
+        Ok(())
     }
-    Ok(())
-}
 
-/// Without workgroup memory.
-fn registers(e: &mut Emitter<'_>, ax: &Axes, a: ExprId, b: ExprId) -> Result<()> {
-    let extent = |a: usize| e.k.axes[a].extent;
-    let (rows, columns) = (extent(ax.m).div_ceil(BLOCK), extent(ax.n).div_ceil(BLOCK));
-    let batches: usize = ax.batch.iter().map(|&a| extent(a)).product();
-    let n = batches * rows * columns;
-    let depth = extent(ax.k);
-    let (m_last, n_last) = (extent(ax.m) as i64 - 1, extent(ax.n) as i64 - 1);
-    e.groups = (n as u64).div_ceil(e.workgroup as u64);
-    let (count, rows, columns, size) = (e.count(n), e.count(rows), e.count(columns), e.workgroup);
-    let (m_last, n_last, depth) = (e.int(m_last), e.int(n_last), e.int(depth as i64));
-    e.line(format!("let at = group * {size}u + lid;"));
-    e.line(format!("if (at >= {count}) {{ return; }}"));
-    e.line(format!("let n0 = i32(at % {columns}) * {BLOCK};"));
-    e.line(format!("let above = at / {columns};"));
-    e.line(format!("let m0 = i32(above % {rows}) * {BLOCK};"));
-    e.line(format!("let batch = above / {rows};"));
-    batch(e, ax, "batch");
-    for r in 0..BLOCK {
-        e.line(format!("var acc{r} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
-    }
-    e.open(format!("for (var i{0} = 0; i{0} < {depth}; i{0} = i{0} + 1) {{", ax.k));
-    e.line("var column = vec4<f32>(0.0, 0.0, 0.0, 0.0);");
-    for c in 0..BLOCK {
-        e.open("{");
-        e.line(format!("let i{} = min(n0 + {c}, {n_last});", ax.n));
-        e.compute([Node::Expr(b)], false)?;
-        let x = e.e(b);
-        e.line(format!("column[{c}] = {x};"));
-        e.close();
-    }
-    for r in 0..BLOCK {
-        e.open("{");
-        e.line(format!("let i{} = min(m0 + {r}, {m_last});", ax.m));
-        e.compute([Node::Expr(a)], false)?;
-        let x = e.e(a);
-        e.line(format!("acc{r} = acc{r} + {x} * column;"));
-        e.close();
-    }
-    e.close();
-    epilogue(e, ax)
-}
-
-/// Through workgroup memory.
-fn tiles(e: &mut Emitter<'_>, ax: &Axes, a: ExprId, b: ExprId) -> Result<()> {
-    const SIDE: usize = TILE / BLOCK;
-    let extent = |a: usize| e.k.axes[a].extent;
-    let (rows, columns) = (extent(ax.m).div_ceil(TILE), extent(ax.n).div_ceil(TILE));
-    let batches: usize = ax.batch.iter().map(|&a| extent(a)).product();
-    e.workgroup = (SIDE * SIDE) as u32;
-    e.groups = (batches * rows * columns) as u64;
-    let (m, n, depth) = (extent(ax.m) as i64, extent(ax.n) as i64, extent(ax.k) as i64);
-    let total = e.count(batches * rows * columns);
-    let (rows, columns) = (e.count(rows), e.count(columns));
-    let (m, n, depth) = (e.int(m), e.int(n), e.int(depth));
-    e.shared("tile_a", "f32", (TILE * DEPTH) as u32);
-    e.shared("tile_b", "f32", (TILE * DEPTH) as u32);
-    // Groups beyond the last (of a two-dimensional launch) leave together.
-    e.line(format!("if (group >= {total}) {{ return; }}"));
-    e.line(format!("let tile_n = i32(group % {columns}) * {TILE};"));
-    e.line(format!("let above = group / {columns};"));
-    e.line(format!("let tile_m = i32(above % {rows}) * {TILE};"));
-    e.line(format!("let batch = above / {rows};"));
-    batch(e, ax, "batch");
-    e.line(format!("let tx = lid % {SIDE}u;"));
-    e.line(format!("let ty = lid / {SIDE}u;"));
-    for r in 0..BLOCK {
-        e.line(format!("var acc{r} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
-    }
-    e.open(format!("for (var k0 = 0; k0 < {depth}; k0 = k0 + {DEPTH}) {{"));
-    for (tile, factor, side, origin, extent) in [("tile_a", a, ax.m, "tile_m", &m), ("tile_b", b, ax.n, "tile_n", &n)] {
-        // Neighbouring invocations read neighbouring elements.
-        let (along_side, along_depth) = if along(e, factor, side) && !along(e, factor, ax.k) {
-            (format!("j % {TILE}u"), format!("j / {TILE}u"))
+    /// Without workgroup memory.
+    fn blocks(&self, e: &mut Emitter<'_>) -> Result<()> {
+        let lanes = e.target.subgroup.max(1) as usize;
+        let (m, depth) = (e.k.axes[self.row].extent, self.extent(e, &self.depth));
+        let columns = self.extent(e, &self.columns);
+        let batches = self.extent(e, &self.batch);
+        let kl = self.deepest(e);
+        // Points of the sum at a time.
+        let steps = if !e.data && e.k.axes[kl].extent.is_multiple_of(WIDE) { WIDE } else { 1 };
+        let products = batches.saturating_mul(m).saturating_mul(columns).saturating_mul(depth);
+        let size: usize = LARGER.iter().map(|&n| 1 + usize::from(products >= n)).product();
+        let by_row = self.shares(e, self.left, self.row)?;
+        let by_depth = steps > 1 && self.shares(e, self.left, kl)?;
+        // Shares of the left factor an invocation holds: of several rows, far apart, or of four neighbours.
+        let neighbours = by_row && !by_depth && m >= WIDE * lanes && size > 1;
+        let most = if lanes == 1 { 2 * size } else { size };
+        let held = if neighbours { WIDE } else { m.div_ceil(lanes).next_power_of_two().min(most) };
+        let high = held * lanes;
+        let (quads, high_blocks) = (columns.div_ceil(WIDE), m.div_ceil(high));
+        let wide_blocks = quads.div_ceil(lanes);
+        let total = batches * high_blocks * wide_blocks;
+        // Several workgroups, if there are several blocks.
+        let each = (total / 8).clamp(1, (e.target.workgroup as usize / lanes).max(1));
+        e.widen(&[kl, self.row, self.last()])?;
+        e.workgroup = (each * lanes) as u32;
+        e.groups = total.div_ceil(each) as u64;
+        let (count, wide_, high_) = (e.count(total), e.count(wide_blocks), e.count(high_blocks));
+        e.line(format!("let block = group * {each}u + lid / {lanes}u;"));
+        e.line(format!("if (block >= {count}) {{ return; }}"));
+        e.line(format!("let lane = lid % {lanes}u;"));
+        e.line(format!("let above = block / {wide_};"));
+        e.line(format!("let quad = (block % {wide_}) * {lanes}u + lane;"));
+        e.line(format!("let m0 = i32(above % {high_}) * {high};"));
+        e.line(format!("let batch = above / {high_};"));
+        self.batch(e, "batch");
+        let quads_ = e.count(quads);
+        let ragged = !quads.is_multiple_of(lanes);
+        if ragged {
+            e.line(format!("let live = quad < {quads_};"));
+            e.line(format!("let held = min(quad, {quads_} - 1u);"));
+            self.four_columns(e, "held");
         } else {
-            (format!("j / {DEPTH}u"), format!("j % {DEPTH}u"))
-        };
-        e.open(format!("for (var j = lid; j < {}u; j = j + {}u) {{", TILE * DEPTH, SIDE * SIDE));
-        e.line(format!("let s = {along_side};"));
-        e.line(format!("let d = {along_depth};"));
-        e.line(format!("let i{side} = {origin} + i32(s);"));
-        e.line(format!("let i{} = k0 + i32(d);", ax.k));
-        e.line("var x = 0.0;");
-        e.open(format!("if (i{side} < {extent} && i{} < {depth}) {{", ax.k));
-        e.compute([Node::Expr(factor)], false)?;
-        let x = e.e(factor);
-        e.line(format!("x = {x};"));
-        e.close();
-        e.line(format!("{tile}[d * {TILE}u + s] = x;"));
-        e.close();
+            self.four_columns(e, "quad");
+        }
+        for r in 0..high {
+            e.line(format!("var acc{r} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
+        }
+        let mut blocks = 0;
+        for &a in &self.depth {
+            let n = e.k.axes[a].extent;
+            if a != kl && n == 1 {
+                e.line(format!("let i{a} = 0;"));
+                continue;
+            }
+            let extent = e.int(n as i64);
+            blocks += 1;
+            if a == kl && steps > 1 {
+                e.open(format!("for (var k0 = 0; k0 < {extent}; k0 = k0 + {steps}) {{"));
+            } else {
+                e.open(format!("for (var i{a} = 0; i{a} < {extent}; i{a} = i{a} + 1) {{"));
+            }
+        }
+        self.hold_left(e, kl, steps, held, lanes, neighbours)?;
+        self.hold_right(e, kl, steps, ragged)?;
+        for s in 0..steps {
+            for r in 0..high {
+                let (lane, of) =
+                    if neighbours { (r / WIDE, format!("left{s}[{}]", r % WIDE)) } else { (r % lanes, format!("left{}[{s}]", r / lanes)) };
+                let x = if lanes == 1 { of } else { format!("subgroupBroadcast({of}, {lane}u)") };
+                e.line(format!("acc{r} = fma(vec4<f32>({x}), right{s}, acc{r});"));
+            }
+        }
+        (0..blocks).for_each(|_| e.close());
+        // The registers by number.
+        let all: Vec<String> = (0..high).map(|r| format!("acc{r}")).collect();
+        e.line(format!("var accs = array<vec4<f32>, {high}>({});", all.join(", ")));
+        let m_ = e.int(m as i64);
+        if ragged {
+            e.open("if (live) {");
+        }
+        e.open(format!("for (var r = 0; r < {high}; r = r + 1) {{"));
+        e.line(format!("let i{} = m0 + r;", self.row));
+        e.open(format!("if (i{} < {m_}) {{", self.row));
+        e.line("let acc = accs[r];");
+        self.finish(e, "quad")?;
+        for _ in 0..2 + usize::from(ragged) {
+            e.close();
+        }
+        Ok(())
     }
-    e.line("workgroupBarrier();");
-    e.open(format!("for (var d = 0u; d < {DEPTH}u; d = d + 1u) {{"));
-    e.line(format!("let ra = d * {TILE}u + ty * {BLOCK}u;"));
-    e.line(format!("let rb = d * {TILE}u + tx * {BLOCK}u;"));
-    e.line("let column = vec4<f32>(tile_b[rb], tile_b[rb + 1u], tile_b[rb + 2u], tile_b[rb + 3u]);");
-    for r in 0..BLOCK {
-        e.line(format!("acc{r} = acc{r} + tile_a[ra + {r}u] * column;"));
+
+    /// An invocation's share of the left factor, as vectors `left`: for each of its rows, of the steps; or for each step, of its rows.
+    fn hold_left(&self, e: &mut Emitter<'_>, kl: usize, steps: usize, held: usize, lanes: usize, neighbours: bool) -> Result<()> {
+        let m = e.k.axes[self.row].extent;
+        let m_ = e.int(m as i64);
+        let uneven = !m.is_multiple_of(held * lanes);
+        let x = self.left;
+        for n in 0..if neighbours { steps } else { held } {
+            e.line(format!("var left{n} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
+            let first = if neighbours { format!("m0 + i32(lane) * {WIDE}") } else { format!("m0 + i32(lane) + {}", n * lanes) };
+            e.open("{");
+            e.line(format!("let row = {first};"));
+            if uneven {
+                e.open(format!("if (row < {m_}) {{"));
+            }
+            let keep = |e: &mut Emitter<'_>, at: usize| {
+                let value = e.e(x);
+                e.line(format!("left{n}[{at}] = {value};"));
+                Ok(())
+            };
+            if neighbours {
+                if steps > 1 {
+                    e.line(format!("let i{kl} = k0 + {n};"));
+                }
+                e.lanes(self.row, "row", &[Node::Expr(x)], None, keep)?;
+            } else {
+                e.line(format!("let i{} = row;", self.row));
+                if steps > 1 {
+                    e.lanes(kl, "k0", &[Node::Expr(x)], None, keep)?;
+                } else {
+                    e.compute([Node::Expr(x)])?;
+                    keep(e, 0)?;
+                }
+            }
+            if uneven {
+                e.close();
+            }
+            e.close();
+        }
+        Ok(())
     }
-    e.close();
-    e.line("workgroupBarrier();");
-    e.close();
-    e.line(format!("let m0 = tile_m + i32(ty) * {BLOCK};"));
-    e.line(format!("let n0 = tile_n + i32(tx) * {BLOCK};"));
-    epilogue(e, ax)
+
+    /// An invocation's four columns of the right factor, a vector `right` for each step.
+    fn hold_right(&self, e: &mut Emitter<'_>, kl: usize, steps: usize, ragged: bool) -> Result<()> {
+        let x = self.right;
+        let along = self.fours && (self.shares(e, x, self.last())? || steps == 1 || !self.shares(e, x, kl)?);
+        for s in 0..steps {
+            e.line(format!("var right{s} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
+        }
+        if ragged {
+            e.open("if (live) {");
+        }
+        if along {
+            for s in 0..steps {
+                e.open("{");
+                if steps > 1 {
+                    e.line(format!("let i{kl} = k0 + {s};"));
+                }
+                e.lanes(self.last(), "base", &[Node::Expr(x)], None, |e, c| {
+                    let value = e.e(x);
+                    e.line(format!("right{s}[{c}] = {value};"));
+                    Ok(())
+                })?;
+                e.close();
+            }
+        } else {
+            for c in 0..WIDE {
+                e.open("{");
+                if self.fours {
+                    e.line(format!("let i{} = base + {c};", self.last()));
+                } else {
+                    self.column(e, c);
+                }
+                if steps > 1 {
+                    e.lanes(kl, "k0", &[Node::Expr(x)], None, |e, s| {
+                        let value = e.e(x);
+                        e.line(format!("right{s}[{c}] = {value};"));
+                        Ok(())
+                    })?;
+                } else {
+                    e.compute([Node::Expr(x)])?;
+                    let value = e.e(x);
+                    e.line(format!("right0[{c}] = {value};"));
+                }
+                e.close();
+            }
+        }
+        if ragged {
+            e.close();
+        }
+        Ok(())
+    }
+
+    /// Through workgroup memory.
+    fn tiles(&self, e: &mut Emitter<'_>) -> Result<()> {
+        let (m, n) = (e.k.axes[self.row].extent, self.extent(e, &self.columns));
+        let batches = self.extent(e, &self.batch);
+        let count = |tile: usize| batches * m.div_ceil(tile) * n.div_ceil(tile);
+        // Fours of rows, and of columns, an invocation has.
+        let halves = if !e.data && count(2 * SIDE * WIDE) >= MANY && e.target.shared >= (16 << 10) { 2 } else { 1 };
+        let tile = SIDE * WIDE * halves;
+        e.widen(&[self.deepest(e), self.row, self.last()])?;
+        e.workgroup = (SIDE * SIDE) as u32;
+        e.groups = count(tile) as u64;
+        let depth = self.extent(e, &self.depth);
+        let (total, across, down) = (e.count(count(tile)), e.count(n.div_ceil(tile)), e.count(m.div_ceil(tile)));
+        for name in ["tile_l", "tile_r"] {
+            e.shared(name, "vec4<f32>", (tile * DEPTH / WIDE) as u32);
+        }
+        // Groups beyond the last (of a two-dimensional launch) leave together.
+        e.line(format!("if (group >= {total}) {{ return; }}"));
+        e.line(format!("let tile_n = (group % {across}) * {tile}u;"));
+        e.line(format!("let above = group / {across};"));
+        e.line(format!("let tile_m = (above % {down}) * {tile}u;"));
+        e.line(format!("let batch = above / {down};"));
+        self.batch(e, "batch");
+        e.line(format!("let tx = lid % {SIDE}u;"));
+        e.line(format!("let ty = lid / {SIDE}u;"));
+        for r in 0..WIDE * halves {
+            for g in 0..halves {
+                e.line(format!("var acc{r}_{g} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
+            }
+        }
+        let (m_, depth_) = (e.count(m), e.count(depth));
+        e.open(format!("for (var k0 = 0u; k0 < {depth_}; k0 = k0 + {DEPTH}u) {{"));
+        let n_ = e.count(n);
+        self.fill(e, tile, self.left, &[self.row], ("tile_l", "tile_m", &m_), &depth_)?;
+        self.fill(e, tile, self.right, &self.columns, ("tile_r", "tile_n", &n_), &depth_)?;
+        e.line("workgroupBarrier();");
+        e.open(format!("for (var d = 0u; d < {DEPTH}u; d = d + 1u) {{"));
+        let fours = tile / WIDE;
+        for g in 0..halves {
+            e.line(format!("let left{g} = tile_l[d * {fours}u + ty + {}u];", g * SIDE));
+            e.line(format!("let right{g} = tile_r[d * {fours}u + tx + {}u];", g * SIDE));
+        }
+        for r in 0..WIDE * halves {
+            for g in 0..halves {
+                e.line(format!("acc{r}_{g} = acc{r}_{g} + left{}[{}] * right{g};", r / WIDE, r % WIDE));
+            }
+        }
+        e.close();
+        e.line("workgroupBarrier();");
+        e.close();
+        let quads = e.count(n.div_ceil(WIDE));
+        for g in 0..halves {
+            e.open("{");
+            e.line(format!("let quad = tile_n / {WIDE}u + tx + {}u;", g * SIDE));
+            e.open(format!("if (quad < {quads}) {{"));
+            self.four_columns(e, "quad");
+            for r in 0..WIDE * halves {
+                e.open("{");
+                e.line(format!("let row = tile_m + {}u + ty * {WIDE}u;", r / WIDE * SIDE * WIDE + r % WIDE));
+                e.open(format!("if (row < {m_}) {{"));
+                e.line(format!("let i{} = i32(row);", self.row));
+                e.line(format!("let acc = acc{r}_{g};"));
+                self.finish(e, "quad")?;
+                e.close();
+                e.close();
+            }
+            e.close();
+            e.close();
+        }
+        Ok(())
+    }
+
+    /// Fills a factor's tile: depth by side, four neighbours of the side an element. `side`: the axes of the side; `of`: the tile, where it begins,
+    /// and how far the factor reaches.
+    fn fill(&self, e: &mut Emitter<'_>, tile: usize, x: ExprId, side: &[usize], of: (&str, &str, &str), depth: &str) -> Result<()> {
+        let (name, origin, extent) = of;
+        let fours = tile / WIDE;
+        let threads = SIDE * SIDE;
+        let last = side[side.len() - 1];
+        let kl = self.deepest(e);
+        let own_depth: Vec<usize> = self.depth.iter().copied().filter(|&a| a <= kl).collect();
+        let behind: Vec<usize> = self.depth.iter().copied().filter(|&a| a > kl).collect();
+        let point = |e: &mut Emitter<'_>| behind.iter().for_each(|a| e.line(format!("let i{a} = 0;")));
+        if self.shares(e, x, last)? {
+            e.open(format!("for (var j = lid; j < {}u; j = j + {threads}u) {{", fours * DEPTH));
+            e.line(format!("let s = {origin} + (j % {fours}u) * {WIDE}u;"));
+            e.line(format!("let d = k0 + j / {fours}u;"));
+            e.line("var x = vec4<f32>(0.0, 0.0, 0.0, 0.0);");
+            e.open(format!("if (s < {extent} && d < {depth}) {{"));
+            e.decompose("d", &own_depth);
+            point(e);
+            e.line(format!("let four = s / {WIDE}u;"));
+            e.decompose_wide("four", side);
+            e.lanes(last, "base", &[Node::Expr(x)], None, |e, l| {
+                let value = e.e(x);
+                e.line(format!("x[{l}] = {value};"));
+                Ok(())
+            })?;
+            e.close();
+            e.line(format!("{name}[j] = x;"));
+        } else if self.shares(e, x, kl)? {
+            const PARTS: usize = DEPTH / WIDE;
+            e.open(format!("for (var j = lid; j < {}u; j = j + {threads}u) {{", fours * DEPTH));
+            e.line(format!("let s = j / {PARTS}u;"));
+            e.line(format!("let d = (j % {PARTS}u) * {WIDE}u;"));
+            e.line("var x = vec4<f32>(0.0, 0.0, 0.0, 0.0);");
+            e.line(format!("let there = {origin} + s;"));
+            e.open(format!("if (there < {extent} && k0 + d < {depth}) {{"));
+            e.decompose("there", side);
+            e.line(format!("let four = (k0 + d) / {WIDE}u;"));
+            e.decompose_wide("four", &own_depth);
+            point(e);
+            e.lanes(kl, "base", &[Node::Expr(x)], None, |e, l| {
+                let value = e.e(x);
+                e.line(format!("x[{l}] = {value};"));
+                Ok(())
+            })?;
+            e.close();
+            for l in 0..WIDE {
+                e.line(format!("{name}[(d + {l}u) * {fours}u + (s >> 2u)][s & 3u] = x[{l}];"));
+            }
+        } else {
+            // Neighbouring invocations have neighbours of the side.
+            e.open(format!("for (var j = lid; j < {}u; j = j + {threads}u) {{", tile * DEPTH));
+            e.line(format!("let s = j % {tile}u;"));
+            e.line(format!("let d = j / {tile}u;"));
+            e.line("var x = 0.0;");
+            e.line(format!("let there = {origin} + s;"));
+            e.line("let deep = k0 + d;");
+            e.open(format!("if (there < {extent} && deep < {depth}) {{"));
+            e.decompose("there", side);
+            e.decompose("deep", &own_depth);
+            point(e);
+            e.compute([Node::Expr(x)])?;
+            let value = e.e(x);
+            e.line(format!("x = {value};"));
+            e.close();
+            e.line(format!("{name}[d * {fours}u + (s >> 2u)][s & 3u] = x;"));
+        }
+        e.close();
+        Ok(())
+    }
 }

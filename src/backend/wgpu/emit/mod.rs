@@ -13,19 +13,24 @@ mod matmul;
 pub mod ops;
 mod point;
 mod prelude;
+mod repeat;
 mod rows;
 mod scan;
 mod scatter;
 mod sort;
+mod wide;
 
 use crate::base::error::bail;
 use crate::base::{DType, Result};
 use crate::loops::legalize::{self, StoreForm};
 use crate::loops::order::Node;
 use crate::loops::symbolic::Symbolic;
-use crate::loops::{Access, Archetype, Kernel};
+use crate::loops::{Access, Archetype, ExprId, Kernel};
+pub use repeat::{Carried, Next, Repeat};
 use std::collections::HashMap;
 use std::fmt::Write;
+pub use wide::Element;
+use wide::{Depends, WIDE};
 
 /// What modules are made for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,17 +45,35 @@ pub struct Target {
     pub software: bool,
     /// Kernels of at most this many points get extents and strides as data.
     pub data_points: usize,
+    /// Larger ones visit four points at a time.
+    pub wide: bool,
+    /// Loads of 64 bits are used for four elements at a time: it has them, and pays by the load.
+    pub long: bool,
+    /// Invocations of every subgroup, which are neighbours; 0: it has none, or of different sizes.
+    pub subgroup: u32,
 }
 
 impl Target {
     /// What every WebGPU device has.
     pub fn floor() -> Target {
-        Target { workgroup: 256, most: 256, shared: 16 << 10, software: false, data_points: DATA_POINTS }
+        Target {
+            workgroup: 256,
+            most: 256,
+            shared: 16 << 10,
+            software: false,
+            data_points: DATA_POINTS,
+            wide: true,
+            long: false,
+            subgroup: 0,
+        }
     }
 }
 
 /// Below, a launch costs more than the divisions that constants would save.
 pub const DATA_POINTS: usize = 1 << 16;
+
+/// Iterations that every software adapter runs.
+const LONGEST: usize = 65_000;
 
 /// How an argument is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +115,8 @@ pub struct Binding {
     pub atomic: bool,
     /// Words, whatever the type of the arguments.
     pub raw: bool,
+    /// What an element holds.
+    pub element: Element,
 }
 
 /// An emitted kernel.
@@ -114,16 +139,28 @@ pub struct Module {
 /// # Errors
 /// `DType` for types the target has not, `Argument` for what is too large.
 pub fn emit(k: &Kernel, target: &Target, uses: &[ArgUse], all_writable: bool) -> Result<Module> {
+    emit_repeated(k, target, uses, all_writable, None)
+}
+
+/// The same; `repeat`: the kernel is the body of a loop, which runs inside of it.
+///
+/// # Errors
+/// As [`emit`].
+pub fn emit_repeated(k: &Kernel, target: &Target, uses: &[ArgUse], all_writable: bool, repeat: Option<&Repeat>) -> Result<Module> {
     let k = match k.archetype {
         Archetype::Sort(_) | Archetype::Cumulative { .. } => k.clone(),
         _ => legalize::inline_scratch(k),
     };
-    let k = if uses.iter().any(|u| u.offset) { k } else { legalize::collapse(&k, &Symbolic::new(&k)?) };
+    let k = if repeat.is_some() || uses.iter().any(|u| u.offset) { k } else { legalize::collapse(&k, &Symbolic::new(&k)?) };
     let mut e = Emitter::new(&k, target, uses, all_writable)?;
+    if let Some(r) = repeat {
+        repeat::emit(&mut e, r)?;
+        return Ok(e.finish());
+    }
     match &k.archetype {
         Archetype::Pointwise => point::emit(&mut e)?,
-        Archetype::RowReduction | Archetype::ColumnReduction | Archetype::Conv { .. } => rows::emit(&mut e)?,
-        Archetype::Matmul => matmul::emit(&mut e)?,
+        Archetype::RowReduction | Archetype::ColumnReduction => rows::emit(&mut e)?,
+        Archetype::Matmul | Archetype::Conv { .. } => matmul::emit(&mut e)?,
         Archetype::Scatter(mode) => scatter::emit(&mut e, *mode)?,
         Archetype::Cumulative { kind, reverse } => scan::emit(&mut e, *kind, *reverse)?,
         Archetype::Sort(descending) => sort::emit(&mut e, *descending)?,
@@ -153,7 +190,14 @@ pub(super) struct Emitter<'a> {
     /// Names of reductions' results.
     reduced: HashMap<(u32, u32), String>,
     /// Whether expressions and indices depend on a row axis.
-    row: (Vec<bool>, Vec<bool>),
+    row: Depends,
+    /// Results of reductions are four, one for each point visited together, of which this is the one.
+    by_lane: bool,
+    lane: usize,
+    /// Loads that were made before, and the text of each of the four points visited together.
+    given: Vec<(ExprId, Vec<String>)>,
+    /// Arguments of which row `row` is meant, and the row's elements.
+    moved: Vec<(usize, usize)>,
     workgroup: u32,
     groups: u64,
     workspace: usize,
@@ -172,7 +216,7 @@ impl<'a> Emitter<'a> {
         for (u, a) in uses.iter().zip(&k.args) {
             let n = u.binding as usize;
             if n == bindings.len() {
-                bindings.push(Binding { dtype: a.dtype, writable: all_writable, atomic: false, raw: u.raw });
+                bindings.push(Binding { dtype: a.dtype, writable: all_writable, atomic: false, raw: u.raw, element: Element::One });
             }
             let Some(b) = bindings.get_mut(n) else { bail!(Internal, "binding {n} comes before those below it") };
             if b.dtype != a.dtype && !u.raw {
@@ -188,7 +232,7 @@ impl<'a> Emitter<'a> {
                     *form == StoreForm::Shared || (scatters && legalize::per_word(arg.dtype) > 1);
             }
         }
-        let row = row_dependence(k)?;
+        let row = dependence(k, |a| k.axes[a].row, false)?;
         Ok(Emitter {
             data: k.outer_len().saturating_mul(k.row_len()) <= target.data_points,
             k,
@@ -206,6 +250,10 @@ impl<'a> Emitter<'a> {
             scopes: vec![HashMap::new()],
             reduced: HashMap::new(),
             row,
+            by_lane: false,
+            lane: 0,
+            given: Vec::new(),
+            moved: Vec::new(),
             workgroup: target.workgroup,
             groups: 0,
             workspace: 0,
@@ -222,6 +270,10 @@ impl<'a> Emitter<'a> {
             let element = match (b.dtype, b.atomic) {
                 (_, true) => "atomic<u32>",
                 _ if b.raw => "u32",
+                _ if b.element == Element::Long => "vec2<u64>",
+                (DType::F32, _) if b.element == Element::Four => "vec4<f32>",
+                (DType::I32, _) if b.element == Element::Four => "vec4<i32>",
+                (DType::U32, _) if b.element == Element::Four => "vec4<u32>",
                 (DType::F32, _) => "f32",
                 (DType::I32, _) => "i32",
                 (DType::I64, _) => "vec2<u32>",
@@ -243,6 +295,14 @@ impl<'a> Emitter<'a> {
             self.workgroup, self.body
         );
         Module { text, bindings: self.bindings, block: self.block, groups: self.groups, workspace: self.workspace }
+    }
+
+    /// Refuses so many iterations in one invocation where the adapter would end them early: lavapipe stops at 65535 in all.
+    fn bounded(&self, iterations: usize) -> Result<()> {
+        if self.target.software && iterations > LONGEST {
+            bail!(Argument, "wgpu: {iterations} iterations in one invocation, this adapter runs at most {LONGEST}: split the tensor");
+        }
+        Ok(())
     }
 
     fn line(&mut self, text: impl AsRef<str>) {
@@ -301,16 +361,32 @@ impl<'a> Emitter<'a> {
 
     /// Declares the variables of `axes` from the linear position `at` (u32) among them, row-major.
     fn decompose(&mut self, at: &str, axes: &[usize]) {
+        let parts: Vec<(String, usize)> = axes.iter().map(|&a| (format!("i{a}"), self.k.axes[a].extent)).collect();
+        self.split(at, &parts);
+    }
+
+    /// The same where four points along the last of the axes share a position: of the first of them, that axis is `base`.
+    fn decompose_wide(&mut self, at: &str, axes: &[usize]) {
+        let mut parts: Vec<(String, usize)> = axes.iter().map(|&a| (format!("i{a}"), self.k.axes[a].extent)).collect();
+        if let Some(last) = parts.last_mut() {
+            *last = ("quad_".to_string(), last.1 / WIDE);
+        }
+        self.split(at, &parts);
+        self.line(format!("let base = quad_ * {WIDE};"));
+    }
+
+    /// Declares `i32` coordinates, named and of these extents, of the linear position `at` (u32).
+    fn split(&mut self, at: &str, parts: &[(String, usize)]) {
         let mut rest = at.to_string();
-        for (n, &a) in axes.iter().enumerate().rev() {
+        for (n, (name, extent)) in parts.iter().enumerate().rev() {
             if n == 0 {
-                self.line(format!("let i{a} = i32({rest});"));
+                self.line(format!("let {name} = i32({rest});"));
                 break;
             }
-            let extent = self.count(self.k.axes[a].extent);
-            let (q, r) = (format!("q{a}"), rest);
+            let extent = self.count(*extent);
+            let (q, r) = (format!("q_{name}"), rest);
             self.line(format!("let {q} = {r} / {extent};"));
-            self.line(format!("let i{a} = i32({r} - {q} * {extent});"));
+            self.line(format!("let {name} = i32({r} - {q} * {extent});"));
             rest = q;
         }
     }
@@ -326,9 +402,9 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// Which expressions and indices depend on a row axis or on row scratch.
-fn row_dependence(k: &Kernel) -> Result<(Vec<bool>, Vec<bool>)> {
-    use crate::loops::{ExprId, ExprKind, Index, IndexId};
+/// Which expressions and indices depend on certain axes or on row scratch; also on results of reductions, if `reduced`.
+fn dependence(k: &Kernel, axis: impl Fn(usize) -> bool, reduced: bool) -> Result<Depends> {
+    use crate::loops::{ExprKind, Index, IndexId};
     let all = (0..k.exprs.len()).map(|e| Node::Expr(ExprId(e as u32))).chain((0..k.indices.len()).map(|i| Node::Index(IndexId(i as u32))));
     let (mut exprs, mut indices) = (vec![false; k.exprs.len()], vec![false; k.indices.len()]);
     for n in k.order(all)? {
@@ -342,12 +418,16 @@ fn row_dependence(k: &Kernel) -> Result<(Vec<bool>, Vec<bool>)> {
         match n {
             Node::Expr(e) => {
                 k.exprs[e.index()].operands(&mut join);
-                own |= matches!(k.exprs[e.index()].kind, ExprKind::Scratch(_));
+                own |= match k.exprs[e.index()].kind {
+                    ExprKind::Scratch(_) => true,
+                    ExprKind::Reduced(..) => reduced,
+                    _ => false,
+                };
                 exprs[e.index()] = own;
             }
             Node::Index(i) => {
                 k.indices[i.index()].operands(&mut join);
-                own |= matches!(k.indices[i.index()], Index::Axis(a) if k.axes[a as usize].row);
+                own |= matches!(k.indices[i.index()], Index::Axis(a) if axis(a as usize));
                 indices[i.index()] = own;
             }
         }

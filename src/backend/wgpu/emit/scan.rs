@@ -15,6 +15,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, kind: Reduce, reverse: bool) -> Result<(
     let f = Fold { kind, dtype: dtype.accumulator(), arg: false };
     let most = if e.target.software { 32 } else { 256 };
     let t: u32 = if row_len < 128 { 1 } else { (1u32 << (row_len / 64).ilog2()).clamp(1, most) };
+    e.bounded(2 * row_len.div_ceil(t as usize) + t as usize)?;
     let rows = e.target.workgroup.max(t) / t;
     e.workgroup = t * rows;
     e.groups = (outer_len as u64).div_ceil(rows as u64);
@@ -43,7 +44,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, kind: Reduce, reverse: bool) -> Result<(
     if t > 1 {
         e.open("for (var r = from_; r < to_; r = r + 1u) {");
         step(e);
-        e.compute([Node::Expr(value)], false)?;
+        e.compute([Node::Expr(value)])?;
         let joined = f.join("acc", &e.e(value));
         e.line(format!("acc = {joined};"));
         e.close();
@@ -63,7 +64,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, kind: Reduce, reverse: bool) -> Result<(
     e.open("if (live) {");
     e.open("for (var r = from_; r < to_; r = r + 1u) {");
     step(e);
-    e.compute([Node::Expr(value)], false)?;
+    e.compute([Node::Expr(value)])?;
     let joined = f.join("acc", &e.e(value));
     e.line(format!("acc = {joined};"));
     // The stores see what the row has come to.
@@ -79,7 +80,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, kind: Reduce, reverse: bool) -> Result<(
         }
     }
     for p in 1..k.passes.len() {
-        e.compute(k.passes[p].roots(), false)?;
+        e.compute(k.passes[p].roots())?;
         for (s, store) in k.passes[p].stores.iter().enumerate() {
             e.store(store, e.forms[p][s]);
         }

@@ -46,6 +46,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, mode: ScatterMode) -> Result<()> {
     let serial: Vec<usize> = all.iter().copied().filter(|a| !own.contains(a)).collect();
     let extent = |axes: &[usize]| axes.iter().map(|&a| k.axes[a].extent).product::<usize>();
     let (columns, updates) = (extent(&own), extent(&serial));
+    e.bounded(updates)?;
     let rows = store.valid.map_or(1, |b| (b.hi - b.lo).max(0) as usize);
     let range = range_of(updates, columns, rows, e.target.software);
     let ranges = rows.div_ceil(range).max(1);
@@ -72,13 +73,13 @@ pub(super) fn emit(e: &mut Emitter<'_>, mode: ScatterMode) -> Result<()> {
     }
     // Where it goes first, and only then what: most updates are others'.
     if let Some(b) = store.valid {
-        e.compute([Node::Index(b.index)], false)?;
+        e.compute([Node::Index(b.index)])?;
         let (at, inside) = (e.n(b.index), e.bounds(&[b]));
         e.open(format!("if ({inside} && {at} >= row_from && {at} < row_to) {{"));
     } else {
         e.open("{");
     }
-    e.compute([Node::Index(store.index), Node::Expr(store.value)], false)?;
+    e.compute([Node::Index(store.index), Node::Expr(store.value)])?;
     let (index, value) = (e.n(store.index), e.e(store.value));
     let result = match mode.combines() {
         None => value,

@@ -60,7 +60,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, descending: bool) -> Result<()> {
     }
     e.open(format!("if (r < {row}) {{"));
     e.line(format!("let i{axis} = i32(r);"));
-    e.compute([Node::Expr(value)], false)?;
+    e.compute([Node::Expr(value)])?;
     let x = e.e(value);
     for (n, text) in key(d, &x).iter().enumerate() {
         let text = if descending { format!("~({text})") } else { text.clone() };
@@ -106,7 +106,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, descending: bool) -> Result<()> {
         }
     }
     for p in 1..k.passes.len() {
-        e.compute(k.passes[p].roots(), false)?;
+        e.compute(k.passes[p].roots())?;
         for (s, store) in k.passes[p].stores.iter().enumerate() {
             e.store(store, e.forms[p][s]);
         }
