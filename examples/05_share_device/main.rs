@@ -33,8 +33,8 @@ fn step(state: &Tensor, time: f32) -> Tensor {
         let (dx, dy) = (1.05 * angle.cos() - &x, 0.62 * (1.3 * angle).sin() - &y);
         let near = 1.0 / (&dx * &dx + &dy * &dy + 0.03);
         // Towards the weight, and around it.
-        fx = fx + (&dx * 0.45 + &dy * 0.5) * &near;
-        fy = fy + (&dy * 0.45 - &dx * 0.5) * &near;
+        fx += (&dx * 0.45 + &dy * 0.5) * &near;
+        fy += (&dy * 0.45 - &dx * 0.5) * &near;
     }
     let (vx, vy) = (vx + fx * DT, vy + fy * DT);
     Tensor::stack(&[x + &vx * DT, y + &vy * DT, vx, vy], 1)

@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 256 << 10;
 
 /// A kernel of the body.
 enum Resident<'a> {
-    Driven(Driven<'a>),
+    Driven(Box<Driven<'a>>),
     Product(Box<Product<'a>>),
     /// Step number .0, as it is.
     Step(usize),
@@ -173,10 +173,10 @@ impl Room {
     fn instance<'a>(&mut self, i: &'a Instance, out: &mut SmallVec<[Resident<'a>; 8]>) -> Option<()> {
         match &i.code {
             _ if !i.params.is_empty() => return None,
-            Code::Driven(d) => out.push(Resident::Driven(self.driven(d, &i.slots, None)?)),
+            Code::Driven(d) => out.push(Resident::Driven(Box::new(self.driven(d, &i.slots, None)?))),
             Code::Cut(parts) => {
                 for d in parts {
-                    out.push(Resident::Driven(self.driven(d, &i.slots, None)?));
+                    out.push(Resident::Driven(Box::new(self.driven(d, &i.slots, None)?)));
                 }
             }
             Code::Matmul(m) => out.push(Resident::Product(Box::new(self.product(m, &i.slots)?))),
