@@ -279,7 +279,7 @@ fn the_hosts_buffer_is_never_written() -> Result<()> {
     let mut x = Tensor::from_wgpu_buffer(&h.dev, b.clone(), DType::F32, [1 << 17])?;
     for _ in 0..3 {
         // The only handle goes: memory of the engine's would be written in place.
-        x = x + 1.0;
+        x += 1.0;
         x.eval()?;
     }
     assert_eq!(x.slice(s![0..4]).to_vec::<f32>()?, data[..4].iter().map(|v| v + 3.0).collect::<Vec<_>>());
