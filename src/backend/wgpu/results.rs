@@ -131,7 +131,7 @@ mod tests {
         const N: usize = 400;
         let mut text = String::from("kernel pointwise\naxes 3\nargs a0: read f32[3]");
         (0..N).for_each(|n| _ = write!(text, ", a{}: write f32[3]", n + 1));
-        text.push_str("\nparams p0: f32, p1: f32\nn0 = i0\ne0: f32 = load a0[n0]\ne1: f32 = param p0\ne2: f32 = param p1\n");
+        text.push_str("\nparams f32, f32\nn0 = i0\ne0: f32 = load a0[n0]\ne1: f32 = param p0\ne2: f32 = param p1\n");
         for n in 0..N {
             _ = writeln!(text, "e{}: f32 = mul e{}, e{}", 2 * n + 3, if n % 2 == 0 { 0 } else { 2 * n + 2 }, 1 + n % 2);
             _ = writeln!(text, "e{}: f32 = add e{}, e0", 2 * n + 4, 2 * n + 3);
