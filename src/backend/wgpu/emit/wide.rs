@@ -310,7 +310,7 @@ impl Emitter<'_> {
             let bits = self.bits(d, &value);
             match per_word(d) {
                 1 => self.line(format!("o{s}[{lane}] = {value};")),
-                2 if lane % 2 == 0 => self.line(format!("o{s}[{}] = {bits};", lane / 2)),
+                2 if lane.is_multiple_of(2) => self.line(format!("o{s}[{}] = {bits};", lane / 2)),
                 2 => self.line(format!("o{s}[{0}] = o{s}[{0}] | (({bits}) << 16u);", lane / 2)),
                 _ if lane == 0 => self.line(format!("o{s} = {bits};")),
                 _ => self.line(format!("o{s} = o{s} | (({bits}) << {}u);", 8 * lane)),
