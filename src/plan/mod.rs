@@ -11,6 +11,8 @@ pub mod bounds;
 mod cache;
 pub(crate) mod compile;
 mod donate;
+#[cfg(feature = "wgpu")]
+mod elsewhere;
 mod explain;
 mod memory;
 mod stats;
@@ -18,6 +20,8 @@ mod stats;
 pub(crate) use compile::compile;
 pub use compile::{How, Plan, PlanResult, run_trace};
 pub(crate) use donate::WORTHWHILE;
+#[cfg(feature = "wgpu")]
+pub(crate) use elsewhere::{evaluate_elsewhere, prepare};
 pub use explain::{Report, ReportKernel, explain, of_trace};
 pub(crate) use stats::looked_up;
 pub use stats::{Stats, stats};
@@ -71,41 +75,6 @@ pub fn evaluate(nodes: &[NodeRef], keep: Keep) -> Result<()> {
 /// As [`evaluate`]. If the device fails half way, what was overwritten is lost: later uses are a `Memory` error.
 pub fn evaluate_over(nodes: &[NodeRef], keep: Keep, spare: &[NodeRef]) -> Result<()> {
     evaluate_by(nodes, keep, spare, None)
-}
-
-/// As [`evaluate`] with [`Keep::Cut`], but the plan's launches are `run`'s business. Nothing is overwritten, and nothing waited for.
-///
-/// # Errors
-/// As [`evaluate`]; `NotReady` while the plan is being [`prepare`]d.
-pub(crate) fn evaluate_elsewhere(nodes: &[NodeRef], run: &mut Elsewhere<'_>) -> Result<()> {
-    evaluate_by(nodes, Keep::Cut, &[], Some(run))
-}
-
-/// Compiles the plan that [`evaluate_elsewhere`] would run, by a thread in the background.
-///
-/// # Errors
-/// The slip a poisoned tensor carries. What compiling reports is reported by whoever runs the plan.
-pub(crate) fn prepare(nodes: &[NodeRef]) -> Result<()> {
-    let mut roots = wanted(nodes);
-    if roots.is_empty() {
-        return Ok(());
-    }
-    let Some(Asked { request, missing: Some(imported), .. }) = ask(&mut roots, Keep::Recipe, &[], false)? else { return Ok(()) };
-    let slot = cache::plans().slot(request.hash, &request.keyed.words);
-    if slot.plan.get().is_some() || slot.prepared.swap(true, Relaxed) {
-        return Ok(());
-    }
-    let compile = move || {
-        if let Err(e) = plan_of(&slot, &request, imported) {
-            log::warn!("a plan could not be prepared: {e}");
-        }
-        slot.prepared.store(false, Relaxed);
-    };
-    std::thread::Builder::new()
-        .name("lazuli-prepare".into())
-        .spawn(compile)
-        .map(|_| ())
-        .map_err(|e| err!(Device, "prepare: no thread can be started: {e}"))
 }
 
 fn evaluate_by(nodes: &[NodeRef], keep: Keep, spare: &[NodeRef], mut elsewhere: Option<&mut Elsewhere<'_>>) -> Result<()> {
