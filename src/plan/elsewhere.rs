@@ -1,9 +1,11 @@
 //! Plans that somebody else runs, in an encoder of an application for one, and plans compiled before they are wanted.
 
+use super::cache::Slot;
 use super::{Asked, Elsewhere, Keep, ask, cache, evaluate_by, plan_of, wanted};
 use crate::base::Result;
 use crate::base::error::err;
 use crate::trace::graph::NodeRef;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// As [`evaluate`] with [`Keep::Cut`], but the plan's launches are `run`'s business. Nothing is overwritten, and nothing waited for.
@@ -12,6 +14,15 @@ use std::sync::atomic::Ordering::Relaxed;
 /// As [`evaluate`]; `NotReady` while the plan is being [`prepare`]d.
 pub(crate) fn evaluate_elsewhere(nodes: &[NodeRef], run: &mut Elsewhere<'_>) -> Result<()> {
     evaluate_by(nodes, Keep::Cut, &[], Some(run))
+}
+
+/// A slot whose plan is being made in the background.
+struct Prepared(Arc<Slot>);
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        self.0.prepared.store(false, Relaxed);
+    }
 }
 
 /// Compiles the plan that [`evaluate_elsewhere`] would run, by a thread in the background.
@@ -28,11 +39,12 @@ pub(crate) fn prepare(nodes: &[NodeRef]) -> Result<()> {
     if slot.plan.get().is_some() || slot.prepared.swap(true, Relaxed) {
         return Ok(());
     }
+    // However it comes to an end, and if it never begins, the next who asks for the plan may compile it.
+    let slot = Prepared(slot);
     let compile = move || {
-        if let Err(e) = plan_of(&slot, &request, imported) {
+        if let Err(e) = plan_of(&slot.0, &request, imported) {
             log::warn!("a plan could not be prepared: {e}");
         }
-        slot.prepared.store(false, Relaxed);
     };
     std::thread::Builder::new()
         .name("lazuli-prepare".into())

@@ -22,15 +22,11 @@ pub struct WgpuBuffer {
     _pinned: std::sync::Arc<dyn crate::base::Storage>,
 }
 
-fn nodes(tensors: &[impl Borrow<Tensor>]) -> Vec<NodeRef> {
-    tensors.iter().map(|t| t.borrow().0.clone()).collect()
-}
-
 impl Device {
     /// The application's own device: tensors live in its memory, and programs are put in its encoders by
     /// [`encode_into`](Device::encode_into). To be called once for a device: what a second call returns is another one to the engine. Of its
-    /// callbacks none is touched. `eval` and host reads
-    /// are there too: they submit to the queue and wait, because they are asked to; nothing else does.
+    /// callbacks none is touched. `eval` and host reads are there too: they submit to the queue and wait, because they are asked to; nothing
+    /// else does.
     ///
     /// # Errors
     /// `Device` if it was opened without compute.
@@ -63,11 +59,7 @@ impl Device {
     /// application is gone; `Argument` if a branch or loop has to look at data. The encoder is as it was then.
     #[track_caller]
     pub fn encode_into(&self, encoder: &mut wgpu::CommandEncoder, tensors: &[impl Borrow<Tensor>]) -> Result<Ticket> {
-        if super::record::inside_transform() {
-            bail!(Argument, "encode_into inside a transform that records a function once: call it outside");
-        }
-        let nodes = nodes(tensors);
-        self.all_here(&nodes)?;
+        let nodes = self.nodes(tensors, "encode_into")?;
         let mut tickets = Vec::new();
         plan::evaluate_elsewhere(&nodes, &mut |plan, leaves, params, wanted| {
             let (outputs, ticket) = host::encode(self.0, &*plan.executable, leaves, params, encoder)?;
@@ -83,18 +75,21 @@ impl Device {
     /// # Errors
     /// `Device` for tensors of other devices, or if no thread can be started; the slip a poisoned tensor carries.
     pub fn prepare(&self, tensors: &[impl Borrow<Tensor>]) -> Result<()> {
-        let nodes = nodes(tensors);
-        self.all_here(&nodes)?;
-        plan::prepare(&nodes)
+        plan::prepare(&self.nodes(tensors, "prepare")?)
     }
 
-    fn all_here(&self, nodes: &[NodeRef]) -> Result<()> {
-        if self.kind() != "wgpu" {
-            bail!(Device, "the {self} device has no encoders: this is for Device::from_wgpu and Device::wgpu");
+    /// What `call` is to compute on this device.
+    fn nodes(&self, tensors: &[impl Borrow<Tensor>], call: &str) -> Result<Vec<NodeRef>> {
+        if super::record::inside_transform() {
+            bail!(Argument, "{call} inside a transform that records a function once: call it outside");
         }
+        if self.kind() != "wgpu" {
+            bail!(Device, "{call}: the {self} device has no encoders: this is for Device::from_wgpu and Device::wgpu");
+        }
+        let nodes: Vec<NodeRef> = tensors.iter().map(|t| t.borrow().0.clone()).collect();
         match nodes.iter().find(|n| n.device != self.0) {
-            Some(n) => bail!(Device, "a tensor of device {} is to be encoded on device {}: move it with to_device", n.device.0, self.0.0),
-            None => Ok(()),
+            Some(n) => bail!(Device, "{call}: a tensor of device {} on device {}: move it with to_device", n.device.0, self.0.0),
+            None => Ok(nodes),
         }
     }
 

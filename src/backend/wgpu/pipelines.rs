@@ -57,15 +57,17 @@ struct DriverCache {
 /// Begins every file: a change of what follows changes it.
 const MAGIC: &[u8; 8] = b"lzlpipe1";
 
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3))
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// The contents of a cache file, if it is whole.
 fn decode(bytes: &[u8]) -> Option<&[u8]> {
     let rest = bytes.strip_prefix(MAGIC.as_slice())?;
-    let (sum, data) = rest.split_first_chunk::<8>()?;
-    (u64::from_le_bytes(*sum) == checksum(data)).then_some(data)
+    let (sum, data) = rest.split_first_chunk::<4>()?;
+    (u32::from_le_bytes(*sum) == checksum(data)).then_some(data)
 }
 
 /// A cache file of these contents.
@@ -90,7 +92,7 @@ impl DriverCache {
     fn open(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<DriverCache> {
         let key = wgpu::util::pipeline_cache_key(info)?;
         let driver = checksum(format!("{} {} {}", info.name, info.driver, info.driver_info).as_bytes());
-        let file = folder()?.join(format!("{key}_{driver:016x}"));
+        let file = folder()?.join(format!("{key}_{driver:08x}"));
         let stored = std::fs::read(&file).ok();
         let data = stored.as_deref().and_then(decode);
         // SAFETY: the data is what this library wrote for the same adapter and driver, by its checksum; the driver checks its own header.

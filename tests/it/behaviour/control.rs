@@ -229,7 +229,9 @@ fn states_that_change_places_and_stand_still() {
     let big = |v: f32| Tensor::full([1000], v);
     let (a, b, c) = fori_loop(0..7, (big(1.0), big(2.0), big(3.0)), |_, (a, b, c)| (b, a, c));
     assert_eq!((item(a.max(..)), item(b.min(..))), (2.0, 1.0));
-    super::near(&c.mean(..), &[3.0], 1e-6);
+    // A sum over a thousand is exact, a graphics device's division by a thousand need not be.
+    let off = if Device::current() == Device::cpu() { 0.0 } else { 1e-6 };
+    super::near(&c.mean(..), &[3.0], off);
     let (a, b) = fori_loop(0..3, (big(1.0), big(2.0)), |_, (a, b)| {
         let s = a + b;
         (s.clone(), s)

@@ -40,7 +40,7 @@ pub fn cost(d: Device, kernels: usize) -> (f64, f64) {
 }
 
 #[test]
-#[ignore = "prints what it measures"]
+#[ignore = "asserts nothing, prints times: cargo test --release --features wgpu --test it -- --ignored wgpu::replay --nocapture"]
 fn replay() {
     let Some(d) = fresh("replay", |_| {}) else { return };
     for kernels in [1, 10, 100] {

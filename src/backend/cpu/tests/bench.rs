@@ -133,7 +133,7 @@ fn gather(rows: usize, cols: usize, picks: usize) -> Kernel {
 }
 
 #[test]
-#[ignore = "timings"]
+#[ignore = "asserts nothing, prints times: cargo test --release --lib -- --ignored cpu::tests::bench --nocapture"]
 fn timings() {
     println!("{}", crate::backend::cpu::device().describe());
     small_buffers();

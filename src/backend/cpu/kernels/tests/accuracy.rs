@@ -183,7 +183,7 @@ fn erf_of_f64() {
 
 /// Prints the worst error of each function over every `LAZULI_STRIDE`-th float (all by default): a long run for changes of polynomials.
 #[test]
-#[ignore = "minutes to hours"]
+#[ignore = "every float, minutes to hours: cargo test --release --lib -- --ignored survey --nocapture"]
 fn survey() {
     let stride: u64 = std::env::var("LAZULI_STRIDE").map_or(1, |s| s.parse().unwrap());
     let only = std::env::var("LAZULI_OP").ok();

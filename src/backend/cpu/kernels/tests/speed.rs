@@ -37,7 +37,7 @@ fn tile(dtype: DType, rng: &mut Rng) -> Vec<u64> {
 }
 
 #[test]
-#[ignore = "prints timings"]
+#[ignore = "asserts nothing, prints times: cargo test --release --lib -- --ignored kernels::tests::speed --nocapture"]
 fn speed() {
     use DType::*;
     let mut ops: Vec<(TileOp, Scalars)> = Vec::new();
