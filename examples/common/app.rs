@@ -18,7 +18,7 @@ pub fn failed(what: &str, why: impl std::fmt::Display) -> Error {
 }
 
 /// Natively wgpu's futures are ready at once.
-fn now<F: Future>(f: F) -> Result<F::Output> {
+pub fn now<F: Future>(f: F) -> Result<F::Output> {
     match pin!(f).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(x) => Ok(x),
         Poll::Pending => Err(failed("wgpu", "it did not answer")),
