@@ -22,7 +22,7 @@ const UNBOUNDED_DRAWS: u64 = 1 << 32;
 /// Where the operands of a region live, and stand-ins for each group of them there.
 fn stand_ins<const N: usize>(groups: [&[Tensor]; N]) -> (DeviceId, [Vec<Tensor>; N]) {
     let nodes = groups.iter().flat_map(|g| g.iter()).map(|t| &t.0);
-    let at = adopt::place(nodes).unwrap_or_else(|| crate::tensor::Device::current().0);
+    let at = adopt::place(nodes, crate::tensor::Device::current().0);
     (at, groups.map(|g| g.iter().map(|t| Tensor::placeholder(t.dtype(), t.shape().clone(), at)).collect()))
 }
 

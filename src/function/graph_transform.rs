@@ -105,7 +105,7 @@ impl Captured {
     /// Records what the values need, and themselves; returns where.
     fn record_needed(&mut self, values: &[ValueId], site: Site) -> DeviceId {
         let nodes = self.known.iter().filter_map(|k| if let Some(Known::Node(n)) = k { Some(n) } else { None });
-        let at = adopt::place(nodes).unwrap_or_else(|| crate::tensor::Device::current().0);
+        let at = adopt::place(nodes, crate::tensor::Device::current().0);
         let n = self.trace.insts.len();
         self.known.resize(n, None);
         let mut needed = vec![false; n];

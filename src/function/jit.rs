@@ -173,7 +173,7 @@ impl Kind {
         }
         if l.leaves.windows(2).any(|w| w[0].0.device != w[1].0.device) {
             let mut nodes: Inputs = l.leaves.iter().map(|t| Input::Node(t.0.clone())).collect();
-            if let Err((a, b)) = adopt(&mut nodes) {
+            if let Err((a, b)) = adopt(&mut nodes, Device::current().0) {
                 bail!(Device, "jit: arguments live on {} and {}: move some with to_device", Device::from_id(a), Device::from_id(b));
             }
             l.leaves = nodes.into_iter().filter_map(|i| if let Input::Node(n) = i { Some(Tensor(n)) } else { None }).collect();

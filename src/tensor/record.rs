@@ -98,7 +98,7 @@ impl Tensor {
             apart |= *device.get_or_insert(n.device) != n.device;
         }
         if apart {
-            match adopt(&mut inputs) {
+            match adopt(&mut inputs, super::Device::current().0) {
                 Ok(at) => device = Some(at),
                 Err((a, b)) => {
                     let [a, b] = [a, b].map(super::Device);

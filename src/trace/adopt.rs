@@ -10,9 +10,9 @@ use std::collections::{HashMap, HashSet};
 /// Nodes looked at before a recipe is taken for one with data.
 const MOST: usize = 4096;
 
-/// Brings operands of several devices to one and returns it: that of those with data below them, or the first's if none has. `Err`: two
-/// devices whose data would meet.
-pub fn adopt(inputs: &mut Inputs) -> Result<DeviceId, (DeviceId, DeviceId)> {
+/// Brings operands of several devices to one and returns it: that of those with data below them; if there is none, the first that somebody
+/// chose, which is not the `default`. `Err`: two devices whose data would meet.
+pub fn adopt(inputs: &mut Inputs, default: DeviceId) -> Result<DeviceId, (DeviceId, DeviceId)> {
     let owner = graph::owner();
     let mut at: Option<DeviceId> = None;
     let mut free = Vec::new();
@@ -26,8 +26,7 @@ pub fn adopt(inputs: &mut Inputs) -> Result<DeviceId, (DeviceId, DeviceId)> {
             },
         }
     }
-    // Operands differ, so there is a first.
-    let at = at.or_else(|| free.first().and_then(|(_, order)| order.last()).map(|n| n.device)).expect("operands of two devices");
+    let at = at.unwrap_or_else(|| chosen(free.iter().filter_map(|(_, order)| order.last()), default));
     let mut made = Vec::new();
     for (i, order) in free {
         if order.last().is_some_and(|n| n.device != at) {
@@ -41,14 +40,19 @@ pub fn adopt(inputs: &mut Inputs) -> Result<DeviceId, (DeviceId, DeviceId)> {
     Ok(at)
 }
 
-/// The device of the first of these that has data below it, else of the first; `None` if there is none.
-pub fn place<'a>(nodes: impl Iterator<Item = &'a NodeRef> + Clone) -> Option<DeviceId> {
-    let first = nodes.clone().next()?.device;
-    if nodes.clone().all(|n| n.device == first) {
-        return Some(first);
+/// Where [`adopt`] would bring these; the `default` if there are none.
+pub fn place<'a>(nodes: impl Iterator<Item = &'a NodeRef> + Clone, default: DeviceId) -> DeviceId {
+    let Some(first) = nodes.clone().next() else { return default };
+    if nodes.clone().all(|n| n.device == first.device) {
+        return first.device;
     }
     let owner = graph::owner();
-    nodes.into_iter().find(|n| below(n, &owner).is_none()).map(|n| n.device).or(Some(first))
+    let held = nodes.clone().find(|n| below(n, &owner).is_none());
+    held.map_or_else(|| chosen(nodes, default), |n| n.device)
+}
+
+fn chosen<'a>(nodes: impl Iterator<Item = &'a NodeRef>, default: DeviceId) -> DeviceId {
+    nodes.map(|n| n.device).find(|&d| d != default).unwrap_or(default)
 }
 
 /// A recipe of numbers alone, operands first; `None` if there is data below.

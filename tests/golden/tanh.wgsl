@@ -15,25 +15,18 @@ fn pow2(n: i32) -> f32 {
     return bitcast<f32>(u32(n + 127) << 23u);
 }
 
-fn exp_unit(r: f32) -> f32 {
-    let q = 4.999999702e-01 + r * (1.666654199e-01 + r * (4.166720435e-02 + r * (8.366647176e-03 + r * 1.388249686e-03)));
-    return (r * r * q + r) + 1.0;
-}
-
 fn exp_rest(x: f32, n: f32) -> f32 {
     return (x - n * 0.69314575) - n * 1.4286068e-6;
 }
 
 fn f_tanh(x: f32) -> f32 {
-    let a = abs(x);
-    let u = a * a;
-    let q = -3.333331347e-01 + u * (1.333245188e-01 + u * (-5.383742973e-02 + u * (2.100746334e-02 + u * -6.179816090e-03)));
-    let small = (u * a) * q + a;
-    let b = min(a, 9.1) * 2.0;
+    let b = min(abs(x), 9.1) * 2.0;
     let n = round(b * 1.44269504);
-    let e = exp_unit(exp_rest(b, n)) * pow2(i32(n));
-    let large = 1.0 - 2.0 / (e + 1.0);
-    return select(copysign(select(small, large, a >= 0.5625), x), x, is_nan(x));
+    let r = exp_rest(b, n);
+    let q = 4.999999702e-01 + r * (1.666654199e-01 + r * (4.166720435e-02 + r * (8.366647176e-03 + r * 1.388249686e-3)));
+    let s = pow2(i32(n));
+    let t = (r * r * q + r) * s + (s - 1.0);
+    return select(copysign(t / (t + 2.0), x), x, is_nan(x));
 }
 
 @compute @workgroup_size(256)

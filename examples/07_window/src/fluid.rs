@@ -56,9 +56,9 @@ impl Fluid {
     fn carried(&self, what: &Tensor, dt: f32) -> Tensor {
         let [h, w] = self.size;
         let [rows, columns] = self.places();
-        let back = |place: Tensor, axis: i64, n: usize| (place - self.speed.select(0, axis) * dt + 0.5) * (2.0 / n as f32) - 1.0;
+        let back = |place: Tensor, axis: isize, n: usize| (place - self.speed.select(0, axis) * dt + 0.5) * (2.0 / n as f32) - 1.0;
         let from = Tensor::stack(&[back(columns, 0, w), back(rows, 1, h)], -1).unsqueeze(0);
-        what.unsqueeze(0).grid_sample(&from, GridMode::Bilinear, GridPadding::Border, false).reshape(what.shape())
+        what.unsqueeze(0).grid_sample(&from, GridMode::Linear, GridPadding::Border, false).reshape(what.shape())
     }
 
     /// One frame. The pointer's numbers are parameters: every frame is the same program.
@@ -66,12 +66,12 @@ impl Fluid {
         let [h, w] = self.size;
         let [rows, columns] = self.places();
         let (dx, dy) = (&columns - stir.at[0] * w as f32, &rows - stir.at[1] * h as f32);
-        let near = ((&dx * &dx + &dy * &dy) * (-160.0 / (h * h) as f32)).exp();
+        let near = ((&dx * &dx + &dy * &dy) * (-420.0 / (h * h) as f32)).exp();
         let given = |what: &Tensor, amounts: &[f32]| {
-            let parts: Vec<Tensor> = amounts.iter().enumerate().map(|(k, &a)| what.select(0, k as i64) + &near * a).collect();
+            let parts: Vec<Tensor> = amounts.iter().enumerate().map(|(k, &a)| what.select(0, k as isize) + &near * a).collect();
             Tensor::stack(&parts, 0)
         };
-        self.speed = given(&self.speed, &stir.push.map(|v| v * dt * 12.0));
+        self.speed = given(&self.speed, &stir.push.map(|v| v * dt * 5.0));
         self.dye = given(&self.dye, &stir.dye.map(|v| v * dt));
 
         // Nothing flows through the walls.
@@ -79,12 +79,12 @@ impl Fluid {
         let open = inside(&rows, h) * inside(&columns, w);
         let speed = self.carried(&self.speed, dt) * &open;
         let (u, v) = (speed.select(0, 0), speed.select(0, 1));
-        let beside = |t: &Tensor, axis: i64, by: isize| t.roll(&[by], axis);
+        let beside = |t: &Tensor, axis: isize, by: isize| t.roll(&[by], axis);
         let flows_in = (beside(&u, 1, -1) - beside(&u, 1, 1) + beside(&v, 0, -1) - beside(&v, 0, 1)) * 0.5;
         let pressure = fori_loop(0..ROUNDS, flows_in.zeros_like(), |_, p: Tensor| {
             (beside(&p, 1, -1) + beside(&p, 1, 1) + beside(&p, 0, -1) + beside(&p, 0, 1) - &flows_in) * 0.25
         });
-        let slope = |axis: i64| (beside(&pressure, axis, -1) - beside(&pressure, axis, 1)) * 0.5;
+        let slope = |axis: isize| (beside(&pressure, axis, -1) - beside(&pressure, axis, 1)) * 0.5;
         self.speed = (speed - Tensor::stack(&[slope(1), slope(0)], 0)) * &open * (1.0 - 0.15 * dt);
         self.dye = self.carried(&self.dye, dt) * (1.0 - 0.35 * dt);
     }
