@@ -1,34 +1,31 @@
 #!/usr/bin/env bash
-# Builds the page into examples/web/dist: static files, for any web server.
+# Builds the page into examples/web/dist: static files for any server. Needs Rust with the target wasm32-unknown-unknown; where rustup has
+# none, a distribution's compiler with the sources of its standard library does (Debian: rustc-web, rust-web-src).
 set -euo pipefail
 cd "$(dirname "$0")"
 target=wasm32-unknown-unknown
-folder=${CARGO_TARGET_DIR:-$PWD/target}
+: "${CARGO_TARGET_DIR:=$PWD/target}"
+export CARGO_TARGET_DIR
 
-# A toolchain that has the target; else a distribution's compiler with the sources of the standard library, such as Debian's
-# packages rustc-web and rust-web-src.
-sysroot=$(rustc --print sysroot)
-if [ ! -d "$sysroot/lib/rustlib/$target/lib" ]; then
-  rustup target add "$target" >/dev/null 2>&1 || true
-fi
-if [ -d "$sysroot/lib/rustlib/$target/lib" ]; then
-  cargo build --package digits --release --target "$target"
-elif [ -x /usr/bin/rustc ] && [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src" ]; then
-  linker=$(find "$sysroot/lib/rustlib" -name rust-lld | head -n 1)
+has_target() { rustc --print target-libdir --target $target 2>/dev/null | xargs -r test -d; }
+if has_target || rustup target add $target >/dev/null 2>&1; then
+  cargo build --release --target $target
+elif [ -x /usr/bin/rustc ]; then
+  echo "no standard library for $target: building one with $(/usr/bin/rustc --version)"
+  linker=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld
   RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker \
-    cargo build --package digits --release --target "$target" -Zbuild-std=std,panic_abort
+    cargo build --release --target $target -Zbuild-std=std,panic_abort
 else
-  echo "No compiler for $target: \`rustup target add $target\`, or on Debian \`apt-get install rustc-web rust-web-src\`." >&2
+  echo "rustup has no target $target, and there is no /usr/bin/rustc to build its standard library with" >&2
   exit 1
 fi
 
 rm -rf dist
-mkdir -p dist/data
-cargo run --package bind --quiet -- "$folder/$target/release/digits.wasm" dist
+mkdir -p dist/digits
+cargo run --quiet -p bind -- "$CARGO_TARGET_DIR/$target/release/digits.wasm" dist
 cp page/* dist/
-cp ../../data/mnist10k/* dist/data/
+cp ../../data/mnist10k/* dist/digits/
 
-size() { printf '%-16s %8d bytes, %8d gzipped\n' "$1" "$(wc -c <"dist/$1")" "$(gzip -9c "dist/$1" | wc -c)"; }
-size digits_bg.wasm
-size digits.js
-echo "To look at it: python3 -m http.server -d examples/web/dist, then http://localhost:8000"
+module=dist/digits_bg.wasm
+printf 'module: %s bytes, %s compressed by gzip\n' "$(wc -c <$module)" "$(gzip -9c $module | wc -c)"
+echo "serve it: python3 -m http.server -d examples/web/dist"

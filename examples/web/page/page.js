@@ -1,207 +1,160 @@
-// The page: buttons, the curve, the pad. The computing is in digits_bg.wasm.
-
-import load, { Lab } from "./digits.js";
+// The page: buttons, curve, drawing pad. What is computed is computed by the module.
+import init, { Digits, Network, open } from "./digits.js";
 import { drawCurve } from "./curve.js";
 import { Pad } from "./pad.js";
 
-/** Steps between two looks at the test images. */
-const BETWEEN_TESTS = 25;
-/** Steps submitted ahead of the losses that have come back. */
-const AHEAD = 3;
+const $ = (id) => document.getElementById(id);
+const SEED = 0;
+// A round of steps is submitted at once, then the page gets its turn: as many as take about so many milliseconds.
+const ROUND = 60;
+const MOST = 16;
 
-const at = (id) => document.getElementById(id);
-
-/** What there is to see of the training: one loss a step; the accuracy after some of them. */
-export const history = { losses: [], accuracies: [], firstStep: null };
-
-let lab = null;
+let digits, network;
+let losses = [];
 let running = false;
-/** The training under way, if there is one. */
-let loop = Promise.resolve();
+// Rounds of a network that was reset are not shown.
+let generation = 0;
+let round = 1;
 
 function say(text) {
-  at("message").textContent = text;
-  at("message").hidden = false;
+  $("message").textContent = text;
 }
 
-async function open() {
+function fresh() {
+  generation += 1;
+  network?.free();
+  network = new Network(digits, Number($("batch").value), Number($("rate").value), SEED);
+  losses = [];
+  $("step").textContent = "0";
+  for (const id of ["loss", "accuracy", "speed"]) $(id).textContent = "–";
+  drawCurve($("curve"), losses);
+}
+
+/** One round of training: awaits its losses, which leaves the page its turn. */
+async function train(count) {
+  const mine = generation;
+  const started = performance.now();
+  const found = await network.steps(count);
+  const took = performance.now() - started;
+  if (mine !== generation) return;
+  losses.push(...found);
+  // The curve's first point is the time it took from opening the page to a trained step.
+  if (losses.length === found.length) performance.mark("first-step");
+  round = took > 2 * ROUND ? Math.max(1, count / 2) : took < ROUND / 2 ? Math.min(MOST, count * 2) : count;
+  const recent = losses.slice(-20);
+  $("step").textContent = losses.length.toLocaleString("en");
+  $("loss").textContent = (recent.reduce((a, b) => a + b, 0) / recent.length).toFixed(3);
+  $("speed").textContent = ((1000 * count) / took).toFixed(0);
+  drawCurve($("curve"), losses);
+}
+
+async function judge() {
+  const mine = generation;
+  const [share] = await network.accuracy();
+  if (mine === generation) $("accuracy").textContent = `${(100 * share).toFixed(1)} %`;
+}
+
+async function run() {
+  running = !running;
+  $("run").textContent = running ? "Pause" : "Start";
+  let judged = losses.length;
+  while (running) {
+    await train(round);
+    if (running && losses.length >= judged + 50) {
+      judged = losses.length;
+      await judge();
+      await recognise();
+    }
+    // Input and drawing go first.
+    await new Promise(requestAnimationFrame);
+  }
+}
+
+async function recognise() {
+  const mine = generation;
+  const chances = await network.read($pad.ink());
+  if (mine !== generation) return;
+  const best = chances.indexOf(Math.max(...chances));
+  [...$("bars").children].forEach((row, digit) => {
+    const chance = chances[digit] ?? 0;
+    row.querySelector("b").style.width = `${100 * chance}%`;
+    row.lastChild.textContent = chances.length ? `${(100 * chance).toFixed(1)} %` : "";
+  });
+  $("answer").textContent = chances.length ? `It looks like a ${best}.` : "Draw, and the network says what it sees.";
+}
+
+function showKernels() {
+  const kernels = network.kernels();
+  const bytes = kernels.reduce((sum, k) => sum + k.bytes, 0);
+  $("summary").textContent =
+    `${kernels.length} kernels compute the loss of a batch and all gradients, moving ${(bytes / 1e6).toFixed(1)} MB. Adam's update joins those that make the gradients.`;
+  $("list").replaceChildren(
+    ...kernels.map((k, i) => {
+      const details = document.createElement("details");
+      const summary = document.createElement("summary");
+      const small = document.createElement("small");
+      const source = document.createElement("pre");
+      small.textContent = `${k.fused || "copies"} · ${(k.bytes / 1e3).toFixed(0)} kB · ${(k.flops / 1e6).toFixed(2)} Mflop`;
+      summary.append(`${i + 1}. ${k.name}`, small);
+      source.textContent = k.source;
+      source.tabIndex = 0;
+      details.append(summary, source);
+      return details;
+    }),
+  );
+}
+
+async function file(name) {
+  const answer = await fetch(`digits/${name}`);
+  if (!answer.ok) throw new Error(`${name} is not beside this page (${answer.status})`);
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
+let $pad;
+
+async function start() {
   if (!navigator.gpu) {
-    say("This browser has no WebGPU. Current versions of Chrome, Edge, Safari and Firefox have it; the page must come from https:// or localhost.");
+    say("This browser has no WebGPU, which training needs. Recent versions of Chrome, Edge, Firefox and Safari have it.");
     return;
   }
   if (!(await navigator.gpu.requestAdapter())) {
-    say("This browser has WebGPU, but found no graphics adapter that it may use: hardware acceleration may be switched off in its settings, or the driver be on its list of exceptions.");
+    say("This browser has WebGPU, but found no graphics adapter for it: it may be switched off, or the graphics driver not supported.");
     return;
   }
-  const files = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"];
-  const bytes = async (name) => {
-    const answer = await fetch(`data/${name}-ubyte.gz`);
-    if (!answer.ok) throw new Error(`${answer.url}: ${answer.status} ${answer.statusText}`);
-    return new Uint8Array(await answer.arrayBuffer());
-  };
-  const [digits] = await Promise.all([Promise.all(files.map(bytes)), load()]);
-  lab = await Lab.open(...digits);
-  at("device").textContent = lab.device().replace(/^wgpu: /, "").split(":")[0];
-  for (const id of ["run", "reset", "example", "clear"]) at(id).disabled = false;
-  start();
+  const names = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"].map((n) => `${n}-ubyte.gz`);
+  const [files] = await Promise.all([Promise.all(names.map(file)), init()]);
+  $("device").textContent = await open();
+  digits = new Digits(...files);
+  for (let digit = 0; digit < 10; digit += 1) {
+    const row = document.createElement("li");
+    row.innerHTML = `<span>${digit}</span><i><b></b></i><span></span>`;
+    $("bars").append(row);
+  }
+  $pad = new Pad($("pad"), recognise);
+  $("run").onclick = () => run().catch(failed);
+  $("reset").onclick = fresh;
+  $("batch").onchange = fresh;
+  $("rate").onchange = () => network.set_rate(Number($("rate").value));
+  $("clear").onclick = () => $pad.clear();
+  new ResizeObserver(() => drawCurve($("curve"), losses)).observe($("curve"));
+  say("");
+  $("main").hidden = false;
+  fresh();
+  await run0();
 }
 
-function fail(error) {
+/** The first step and the kernels, so that the page has something to show. */
+async function run0() {
+  await train(1);
+  await judge();
+  showKernels();
+}
+
+function failed(error) {
   running = false;
-  at("run").textContent = "Start";
-  say(`Something went wrong: ${error.message ?? error}`);
+  $("run").textContent = "Start";
+  say(`Training has stopped: ${error.message ?? error}`);
   console.error(error);
 }
 
-function start() {
-  running = true;
-  at("run").textContent = "Pause";
-  loop = loop.then(train).catch(fail);
-}
-
-function pause() {
-  running = false;
-  at("run").textContent = "Start";
-}
-
-async function train() {
-  const under = [];
-  let since = performance.now();
-  let steps = 0;
-  const take = async () => {
-    history.losses.push(await under.shift());
-    history.firstStep ??= performance.now() / 1000;
-    steps += 1;
-    const now = performance.now();
-    if (now - since > 500) {
-      at("speed").textContent = ((1000 * steps) / (now - since)).toFixed(1);
-      [since, steps] = [now, 0];
-    }
-    show();
-  };
-  while (running) {
-    under.push(lab.step());
-    if (under.length > AHEAD) await take();
-    const n = history.losses.length;
-    if (n > 0 && n % BETWEEN_TESTS === 0 && history.accuracies.at(-1)?.step !== n) {
-      history.accuracies.push({ step: n, share: await lab.accuracy() });
-      if (n === BETWEEN_TESTS) kernels();
-      await recognise();
-      show();
-    }
-  }
-  while (under.length > 0) await take();
-}
-
-function show() {
-  const { losses, accuracies } = history;
-  at("step").textContent = losses.length.toLocaleString("en");
-  at("loss").textContent = losses.length ? losses.at(-1).toFixed(3) : "–";
-  at("accuracy").textContent = accuracies.length ? `${(100 * accuracies.at(-1).share).toFixed(1)} %` : "–";
-  drawCurve(at("curve"), losses, accuracies);
-}
-
-// The pad.
-
-const pad = new Pad(at("pad"), () => recognise().catch(fail));
-/** What the digit in the pad is, if it is a test digit. */
-let truth = null;
-
-const bars = Array.from({ length: 10 }, (_, digit) => {
-  const row = document.createElement("li");
-  row.innerHTML = `<span>${digit}</span><span class="bar"><span></span></span><span class="share"></span>`;
-  at("bars").append(row);
-  return row;
-});
-
-async function recognise() {
-  const pixels = pad.pixels();
-  if (!lab || !pixels) {
-    for (const row of bars) {
-      row.className = "";
-      row.querySelector(".bar span").style.width = "0";
-      row.querySelector(".share").textContent = "";
-    }
-    at("answer").textContent = "Empty.";
-    return;
-  }
-  const shares = await lab.recognise(pixels);
-  const best = shares.indexOf(Math.max(...shares));
-  bars.forEach((row, digit) => {
-    row.className = digit === best ? "best" : "";
-    row.querySelector(".bar span").style.width = `${100 * shares[digit]}%`;
-    row.querySelector(".share").textContent = `${(100 * shares[digit]).toFixed(0)} %`;
-  });
-  const known = pad.drawn || truth === null ? "" : ` It is a ${truth}.`;
-  at("answer").textContent = `Read as ${best}.${known}`;
-}
-
-// The kernels.
-
-let listed = [];
-let chosen = 0;
-let shown = "source";
-
-const short = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(1)} M` : n >= 1e3 ? `${(n / 1e3).toFixed(1)} k` : `${n} `);
-
-function kernels() {
-  listed = lab.kernels();
-  at("kernels").replaceChildren(
-    ...listed.map((k, n) => {
-      const row = document.createElement("li");
-      const button = document.createElement("button");
-      button.setAttribute("role", "option");
-      button.textContent = k.name;
-      const size = document.createElement("small");
-      size.textContent = `${short(k.bytes)}B, ${short(k.flops)}flop`;
-      button.append(size);
-      button.onclick = () => choose(n);
-      row.append(button);
-      return row;
-    }),
-  );
-  choose(0);
-}
-
-function choose(n) {
-  chosen = n;
-  [...at("kernels").querySelectorAll("button")].forEach((b, i) => b.setAttribute("aria-selected", i === n));
-  for (const what of ["source", "program"]) at(`show-${what}`).setAttribute("aria-pressed", what === shown);
-  at("code").textContent = listed[n]?.[shown] ?? "";
-  at("code").scrollTop = 0;
-}
-
-for (const what of ["source", "program"]) {
-  at(`show-${what}`).onclick = () => {
-    shown = what;
-    choose(chosen);
-  };
-}
-
-at("run").onclick = () => (running ? pause() : start());
-at("reset").onclick = async () => {
-  const again = running;
-  pause();
-  await loop;
-  lab.reset();
-  history.losses.length = history.accuracies.length = 0;
-  show();
-  recognise().catch(fail);
-  if (again) start();
-};
-let next = 0;
-at("example").onclick = () => {
-  const digit = lab.digit(next++);
-  truth = digit.label;
-  pad.put(digit.pixels);
-};
-at("clear").onclick = () => pad.clear();
-addEventListener("resize", show);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  show();
-  pad.repaint();
-});
-
-show();
-recognise();
-open().catch(fail);
+start().catch(failed);
