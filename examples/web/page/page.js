@@ -9,7 +9,7 @@ const SEED = 0;
 const ROUND = 60;
 const MOST = 16;
 
-let digits, network;
+let digits, network, pad;
 let losses = [];
 let running = false;
 // Rounds of a network that was reset are not shown.
@@ -38,7 +38,6 @@ async function train(count) {
   const took = performance.now() - started;
   if (mine !== generation) return;
   losses.push(...found);
-  // The curve's first point is the time it took from opening the page to a trained step.
   if (losses.length === found.length) performance.mark("first-step");
   round = took > 2 * ROUND ? Math.max(1, count / 2) : took < ROUND / 2 ? Math.min(MOST, count * 2) : count;
   const recent = losses.slice(-20);
@@ -72,7 +71,7 @@ async function run() {
 
 async function recognise() {
   const mine = generation;
-  const chances = await network.read($pad.ink());
+  const chances = await network.read(pad.ink());
   if (mine !== generation) return;
   const best = chances.indexOf(Math.max(...chances));
   [...$("bars").children].forEach((row, digit) => {
@@ -110,8 +109,6 @@ async function file(name) {
   return new Uint8Array(await answer.arrayBuffer());
 }
 
-let $pad;
-
 async function start() {
   if (!navigator.gpu) {
     say("This browser has no WebGPU, which training needs. Recent versions of Chrome, Edge, Firefox and Safari have it.");
@@ -122,7 +119,8 @@ async function start() {
     return;
   }
   const names = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"].map((n) => `${n}-ubyte.gz`);
-  const [files] = await Promise.all([Promise.all(names.map(file)), init()]);
+  const module_or_path = new URL("digits_bg.wasm", import.meta.url);
+  const [files] = await Promise.all([Promise.all(names.map(file)), init({ module_or_path })]);
   $("device").textContent = await open();
   digits = new Digits(...files);
   for (let digit = 0; digit < 10; digit += 1) {
@@ -130,21 +128,17 @@ async function start() {
     row.innerHTML = `<span>${digit}</span><i><b></b></i><span></span>`;
     $("bars").append(row);
   }
-  $pad = new Pad($("pad"), recognise);
+  pad = new Pad($("pad"), recognise);
   $("run").onclick = () => run().catch(failed);
   $("reset").onclick = fresh;
   $("batch").onchange = fresh;
   $("rate").onchange = () => network.set_rate(Number($("rate").value));
-  $("clear").onclick = () => $pad.clear();
+  $("clear").onclick = () => pad.clear();
   new ResizeObserver(() => drawCurve($("curve"), losses)).observe($("curve"));
   say("");
   $("main").hidden = false;
   fresh();
-  await run0();
-}
-
-/** The first step and the kernels, so that the page has something to show. */
-async function run0() {
+  // A first step and the kernels, so that there is something to see.
   await train(1);
   await judge();
   showKernels();
