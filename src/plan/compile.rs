@@ -179,14 +179,16 @@ pub(crate) fn compile(mut trace: Trace, device: DeviceId, donated: &[bool], key_
         trace = simplify::simplify(&trace);
         checks = super::bounds::add(&mut trace);
     }
-    let started = std::time::Instant::now();
+    let started = super::debugging("plan").then(std::time::Instant::now);
     let lowered = lower(&trace, Target::of(backend), donated)?;
     let executable = backend.prepare(&lowered.schedule)?;
     let launches = lowered.schedule.launches.len();
     super::debug("kernel", || (0..launches).map(|i| executable.source(i)).collect::<Vec<_>>().join("\n"));
-    super::debug("plan", || {
-        format!("{} ops became {launches} launches in {:.2} ms", trace.insts.len(), started.elapsed().as_secs_f64() * 1e3)
-    });
+    if let Some(t) = started {
+        super::debug("plan", || {
+            format!("{} ops became {launches} launches in {:.2} ms", trace.insts.len(), t.elapsed().as_secs_f64() * 1e3)
+        });
+    }
     super::debug("mem", || lowered.memory_text());
     let bytes = key_bytes + trace.insts.len() * 64 + launches * 1024;
     let names =

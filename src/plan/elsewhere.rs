@@ -46,9 +46,11 @@ pub(crate) fn prepare(nodes: &[NodeRef]) -> Result<()> {
             log::warn!("a plan could not be prepared: {e}");
         }
     };
-    std::thread::Builder::new()
-        .name("lazuli-prepare".into())
-        .spawn(compile)
-        .map(|_| ())
-        .map_err(|e| err!(Device, "prepare: no thread can be started: {e}"))
+    if cfg!(target_arch = "wasm32") {
+        // There is no thread; but the browser, which is handed the kernels here, compiles them in its own time.
+        compile();
+        return Ok(());
+    }
+    let thread = std::thread::Builder::new().name("lazuli-prepare".into()).spawn(compile);
+    thread.map(|_| ()).map_err(|e| err!(Device, "prepare: no thread can be started: {e}"))
 }

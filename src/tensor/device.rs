@@ -30,6 +30,13 @@ thread_local! {
     static SCOPE: Cell<Option<DeviceId>> = const { Cell::new(None) };
 }
 
+/// The graphics processor that is opened once.
+#[cfg(feature = "wgpu")]
+fn first() -> std::sync::MutexGuard<'static, Option<Device>> {
+    static FIRST: std::sync::Mutex<Option<Device>> = std::sync::Mutex::new(None);
+    FIRST.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Restores the thread's default device when dropped.
 pub(crate) struct Scoped(Option<DeviceId>);
 
@@ -53,12 +60,12 @@ impl Device {
     /// Software adapters (lavapipe, SwiftShader) are used only if named. It is opened once; later calls give the same device.
     ///
     /// # Errors
-    /// `Device` if there is none, it cannot be opened, or the crate was built without its feature `wgpu`.
+    /// `Device` if there is none, it cannot be opened, or the crate was built without its feature `wgpu`; `NotReady` in a browser, before
+    /// [`wgpu_async`](Device::wgpu_async).
     pub fn wgpu() -> Result<Device> {
         #[cfg(feature = "wgpu")]
         {
-            static FIRST: std::sync::Mutex<Option<Device>> = std::sync::Mutex::new(None);
-            let mut first = FIRST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut first = first();
             if let Some(d) = *first {
                 return Ok(d);
             }
@@ -70,13 +77,39 @@ impl Device {
         Err(crate::base::error::err!(Device, "this program was built without lazuli's feature `wgpu`"))
     }
 
+    /// As [`wgpu`](Device::wgpu), without blocking: in a browser, the way to open its WebGPU device. There, too, it is opened once; from
+    /// then on [`wgpu`](Device::wgpu), [`best`](Device::best) and the like find it. A page cannot wait: there `eval` submits, values are
+    /// had by [`Tensor::read`](crate::Tensor::read), and host reads that would block are `NotReady`.
+    ///
+    /// ```no_run
+    /// # use lazuli::prelude::*;
+    /// # async fn page() -> Result<()> {
+    /// Device::wgpu_async().await?.set_default();
+    /// let x = Tensor::randn([256, 256]);
+    /// let total = x.matmul(&x).sum(..).read::<f32>().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Device` if there is none, or it cannot be opened.
+    #[cfg(feature = "wgpu")]
+    pub async fn wgpu_async() -> Result<Device> {
+        if let Some(d) = *first() {
+            return Ok(d);
+        }
+        let d = Device(backend::wgpu::open_async(&backend::wgpu::Bounds::default()).await?);
+        // Somebody may have opened one meanwhile.
+        Ok(*first().get_or_insert(d))
+    }
+
     /// Another device on the adapter of [`wgpu`](Device::wgpu), with memory and a queue of its own, within `bounds`.
     ///
     /// # Errors
     /// As [`wgpu`](Device::wgpu).
     #[cfg(feature = "wgpu")]
     pub fn open_wgpu(bounds: &backend::wgpu::Bounds) -> Result<Device> {
-        backend::register(|id| backend::wgpu::open(id, bounds)).map(Device)
+        backend::wgpu::open(bounds).map(Device)
     }
 
     /// The device of that name: `cpu`, `wgpu`, or `best`.

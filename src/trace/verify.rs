@@ -14,7 +14,8 @@ use std::sync::Arc;
 pub const MAX_NESTING: usize = 32;
 /// Most axes of a shape.
 pub const MAX_RANK: usize = 64;
-const MAX_SIZE: usize = 1 << 47;
+/// Sizes below this leave room for arithmetic on them, in 64 bits and in 32.
+const MAX_SIZE: usize = 1 << (if usize::BITS == 64 { 47 } else { 30 });
 const MAX_ARGS: usize = 1 << 16;
 
 /// Checks the rules of a trace, regions included.

@@ -4,6 +4,7 @@
 //! of an image serve alike. The right factor is packed: for each step of the contraction [`STRIP`] bytes, one vector or two. Every element of the
 //! result is summed in the order of the contraction, whatever the instruction set.
 
+#[cfg(target_arch = "x86_64")]
 use super::kernels::{Isa, isa};
 use crate::base::DType;
 

@@ -1,6 +1,5 @@
 //! Adapters: which there are, which to use, how much of it.
 
-use super::gpu::ready;
 use crate::base::Result;
 use crate::base::error::{bail, err};
 use std::fmt::Write;
@@ -29,16 +28,53 @@ fn instance() -> wgpu::Instance {
 }
 
 /// Every adapter of this machine, software ones included.
-pub(super) fn adapters() -> Vec<wgpu::Adapter> {
-    ready(instance().enumerate_adapters(wgpu::Backends::all())).unwrap_or_default()
+pub(super) async fn adapters() -> Vec<wgpu::Adapter> {
+    instance().enumerate_adapters(wgpu::Backends::all()).await
 }
 
-/// The adapter to use: the one whose name contains what `LAZULI_ADAPTER` says; else the best piece of hardware.
+/// A device of our own, just opened.
+pub(super) struct Opened {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub info: wgpu::AdapterInfo,
+    pub limits: wgpu::Limits,
+}
+
+impl Opened {
+    /// On the adapter that [`choose`] takes.
+    ///
+    /// # Errors
+    /// `Device` if there is none, or it refuses.
+    pub async fn new(bounds: &Bounds) -> Result<Opened> {
+        let adapter = choose(adapters().await)?;
+        let info = adapter.get_info();
+        let limits = if bounds.floor { wgpu::Limits::default() } else { adapter.limits() };
+        use wgpu::Features as F;
+        let features = adapter.features() & (F::TIMESTAMP_QUERY | F::SUBGROUP | F::SHADER_INT64 | F::PIPELINE_CACHE);
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("lazuli"),
+                required_features: features,
+                required_limits: limits.clone(),
+                experimental_features: wgpu::ExperimentalFeatures::disabled(),
+                memory_hints: wgpu::MemoryHints::Performance,
+                trace: wgpu::Trace::Off,
+            })
+            .await
+            .map_err(|e| err!(Device, "wgpu: {} cannot be opened: {e}", info.name))?;
+        Ok(Opened { device, queue, info, limits })
+    }
+}
+
+/// The adapter to use: the one whose name contains what `LAZULI_ADAPTER` says; else the best piece of hardware. In a browser: the one it
+/// gives.
 ///
 /// # Errors
 /// `Device` if there is none.
-pub(super) fn choose() -> Result<wgpu::Adapter> {
-    let all = adapters();
+fn choose(all: Vec<wgpu::Adapter>) -> Result<wgpu::Adapter> {
+    if cfg!(target_arch = "wasm32") {
+        return all.into_iter().next().ok_or_else(|| err!(Device, "wgpu: the browser has no WebGPU adapter; use the cpu device"));
+    }
     let list = |all: &[wgpu::Adapter]| all.iter().map(|a| a.get_info().name).collect::<Vec<_>>().join(", ");
     if let Ok(name) = std::env::var("LAZULI_ADAPTER")
         && !name.is_empty()

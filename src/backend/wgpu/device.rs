@@ -1,8 +1,8 @@
 //! The device as the layers above see it: an open [`Gpu`], and after a loss the next one, under the same name.
 
-use super::adapter::{self, Bounds};
+use super::adapter::{Bounds, Opened};
 use super::executable::Prepared;
-use super::gpu::{Gpu, lock};
+use super::gpu::{Gpu, lock, ready};
 use super::memory::{ALIGN, WgpuStorage};
 use crate::backend::{Backend, Executable, Failed, MemoryStats, Reading};
 use crate::base::error::{bail, err};
@@ -18,13 +18,9 @@ pub struct WgpuDevice {
 }
 
 impl WgpuDevice {
-    /// Opens the adapter of this name, or the best there is.
-    ///
-    /// # Errors
-    /// `Device` if there is none, or it refuses.
-    pub(super) fn open(id: DeviceId, bounds: &Bounds) -> Result<WgpuDevice> {
-        let gpu = Gpu::open(&adapter::choose()?, id, bounds)?;
-        Ok(WgpuDevice { id, bounds: bounds.clone(), gpu: Mutex::new(gpu) })
+    /// A device of our own.
+    pub(super) fn open(id: DeviceId, opened: &Opened, bounds: &Bounds) -> WgpuDevice {
+        WgpuDevice { id, bounds: bounds.clone(), gpu: Mutex::new(Gpu::own_device(id, opened, bounds)) }
     }
 
     /// The application's own device.
@@ -148,7 +144,7 @@ impl Backend for &'static WgpuDevice {
         if old.borrowed {
             bail!(Device, "wgpu: the lost device is the application's own: open another, and give that to Device::from_wgpu");
         }
-        let new = Gpu::open(&adapter::choose()?, self.id, &self.bounds)?;
+        let new = Gpu::own_device(self.id, &ready(Opened::new(&self.bounds))??, &self.bounds);
         new.memory.set_limit(old.memory.stats().limit);
         *current = new.clone();
         drop(current);

@@ -1,7 +1,7 @@
 //! An open wgpu device: its queue and limits, whether it is well, and what is kept for it. Once lost it stays lost;
 //! [`WgpuDevice`](super::device::WgpuDevice) opens another.
 
-use super::adapter::{self, Bounds};
+use super::adapter::{self, Bounds, Opened};
 use super::emit::{DATA_POINTS, Target};
 use super::host::{Budget, OneBuffer};
 use super::memory::{ALIGN, Allocator, WgpuStorage};
@@ -74,34 +74,21 @@ pub(super) fn is_lost(e: &Error) -> bool {
 }
 
 /// The value of a future that natively is ready as soon as it is asked.
+///
+/// # Errors
+/// `NotReady` in a browser, which answers later.
 pub(super) fn ready<F: Future>(f: F) -> Result<F::Output> {
     let mut f = pin!(f);
     match f.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(x) => Ok(x),
-        Poll::Pending => Err(err!(Device, "wgpu: this platform cannot wait for the device; use the asynchronous calls")),
+        Poll::Pending => Err(err!(NotReady, "wgpu: a browser opens its device later: await Device::wgpu_async() first")),
     }
 }
 
 impl Gpu {
-    /// Opens an adapter.
-    ///
-    /// # Errors
-    /// `Device` if the adapter refuses.
-    pub(super) fn open(adapter: &wgpu::Adapter, id: DeviceId, bounds: &Bounds) -> Result<Arc<Gpu>> {
-        let info = adapter.get_info();
-        let limits = if bounds.floor { wgpu::Limits::default() } else { adapter.limits() };
-        use wgpu::Features as F;
-        let features = adapter.features() & (F::TIMESTAMP_QUERY | F::SUBGROUP | F::SHADER_INT64 | F::PIPELINE_CACHE);
-        let (device, queue) = ready(adapter.request_device(&wgpu::DeviceDescriptor {
-            label: Some("lazuli"),
-            required_features: features,
-            required_limits: limits.clone(),
-            experimental_features: wgpu::ExperimentalFeatures::disabled(),
-            memory_hints: wgpu::MemoryHints::Performance,
-            trace: wgpu::Trace::Off,
-        }))?
-        .map_err(|e| err!(Device, "wgpu: {} cannot be opened: {e}", info.name))?;
-        Ok(Gpu::over(id, &device, &queue, info, limits, bounds, false))
+    /// A device of our own.
+    pub(super) fn own_device(id: DeviceId, o: &Opened, bounds: &Bounds) -> Arc<Gpu> {
+        Gpu::over(id, &o.device, &o.queue, o.info.clone(), o.limits.clone(), bounds, false)
     }
 
     /// The application's own device, as it is.
@@ -242,19 +229,23 @@ impl Gpu {
         }
     }
 
+    /// Runs `f`; what it makes the device complain about is the error. In a browser complaints come later, to whom it may concern: what
+    /// our own device hears is the error of a later call, an application's hears its own.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
+        self.alive()?;
+        Ok(f())
+    }
+
     /// Runs `f`; what it makes the device complain about is the error.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
         use wgpu::ErrorFilter as F;
         let scopes = [F::Internal, F::Validation, F::OutOfMemory].map(|k| self.device.push_error_scope(k));
         let r = f();
         let mut first: Option<wgpu::Error> = None;
         for s in scopes.into_iter().rev() {
-            let e = s.pop();
-            // In the browser the answer comes later: errors are heard as those nobody expected.
-            #[cfg(target_arch = "wasm32")]
-            let e = ready(e).ok().flatten();
-            #[cfg(not(target_arch = "wasm32"))]
-            let e = ready(e)?;
+            let e = ready(s.pop())?;
             first = first.or(e);
         }
         match first {
@@ -262,6 +253,17 @@ impl Gpu {
             Some(wgpu::Error::OutOfMemory { .. }) => Err(err!(Memory, "the device is full")),
             Some(e) => Err(self.alive().err().filter(is_lost).unwrap_or_else(|| err!(Device, "wgpu: {e}"))),
         }
+    }
+
+    /// That the device may be waited for, which only a thread can that is not a browser's.
+    ///
+    /// # Errors
+    /// `NotReady` in a browser, with what to do instead.
+    pub(super) fn may_wait(&self) -> Result<()> {
+        if cfg!(target_arch = "wasm32") {
+            bail!(NotReady, "wgpu: a page cannot wait for the device: await Tensor::read(), which comes after all work given to it so far");
+        }
+        Ok(())
     }
 
     /// Lets go of the buffers that kept bind groups hold.
@@ -281,6 +283,7 @@ impl Gpu {
     /// Waits for all submitted work.
     pub(super) fn wait(&self) -> Result<()> {
         self.alive()?;
+        self.may_wait()?;
         self.poll(wgpu::PollType::wait_indefinitely())?;
         self.alive()
     }

@@ -117,8 +117,9 @@ impl Allocator {
         let made = self.fresh(gpu, size).or_else(|_| {
             flush(&mut self.lock());
             gpu.forget_bindings();
-            // What was freed goes back to the device once the work that used it is done. An application waits for its own device itself.
-            if gpu.borrowed {
+            // What was freed goes back to the device once the work that used it is done. An application waits for its own device itself,
+            // a page for none.
+            if gpu.borrowed || gpu.may_wait().is_err() {
                 gpu.alive()?;
             } else {
                 gpu.wait()?;

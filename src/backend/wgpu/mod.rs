@@ -34,22 +34,24 @@ pub mod texture;
 mod timing;
 mod transfer;
 
-use super::Backend;
 use crate::base::error::err;
 use crate::base::{DeviceId, Result};
 pub use adapter::Bounds;
+use adapter::Opened;
 use device::WgpuDevice;
 use std::sync::Mutex;
 
 /// What each adapter of this machine is, readable.
 pub fn adapters() -> Vec<String> {
-    adapter::adapters().iter().map(|a| adapter::describe(&a.get_info(), &a.limits(), a.features())).collect()
+    let all = gpu::ready(adapter::adapters()).unwrap_or_default();
+    all.iter().map(|a| adapter::describe(&a.get_info(), &a.limits(), a.features())).collect()
 }
 
-/// Checks a module as a device with no more than the target's capabilities would, before any driver sees it.
+/// Checks a module as a device with no more than the target's capabilities would, before any driver sees it. A browser does so itself.
 ///
 /// # Errors
 /// `Internal`, with the place and the reason.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn validate(text: &str, target: &emit::Target) -> Result<()> {
     use ::wgpu::naga::{self, valid};
     let refused = |e: String| err!(Internal, "wgpu: a module is not valid: {e}");
@@ -67,12 +69,23 @@ pub fn validate(text: &str, target: &emit::Target) -> Result<()> {
 /// Opens the adapter that `LAZULI_ADAPTER` names, or the best hardware there is.
 ///
 /// # Errors
+/// `Device` if there is none, or it cannot be opened; `NotReady` in a browser: see [`open_async`].
+pub fn open(bounds: &Bounds) -> Result<DeviceId> {
+    gpu::ready(open_async(bounds))?
+}
+
+/// As [`open`], without blocking.
+///
+/// # Errors
 /// `Device` if there is none, or it cannot be opened.
-pub fn open(id: DeviceId, bounds: &Bounds) -> Result<&'static dyn Backend> {
-    // A device and its backend live as long as the process.
-    let d: &'static WgpuDevice = Box::leak(Box::new(WgpuDevice::open(id, bounds)?));
-    gpu::lock(&OPEN).push(d);
-    Ok(Box::leak(Box::new(d)))
+pub async fn open_async(bounds: &Bounds) -> Result<DeviceId> {
+    let opened = Opened::new(bounds).await?;
+    super::register(|id| {
+        // A device and its backend live as long as the process.
+        let d: &'static WgpuDevice = Box::leak(Box::new(WgpuDevice::open(id, &opened, bounds)));
+        gpu::lock(&OPEN).push(d);
+        Ok(Box::leak(Box::new(d)))
+    })
 }
 
 /// All that were opened.

@@ -30,8 +30,8 @@ impl Timing {
     /// # Errors
     /// `Device` if the device has no timestamps.
     pub(super) fn switch(&self, on: bool) -> Result<Vec<(Arc<str>, f64)>> {
-        if on && !self.possible {
-            bail!(Device, "wgpu: this device has no timestamps");
+        if on && (!self.possible || cfg!(target_arch = "wasm32")) {
+            bail!(Device, "wgpu: this device has no timestamps that can be waited for");
         }
         self.wanted.store(on, Relaxed);
         Ok(std::mem::take(&mut *lock(&self.taken)))

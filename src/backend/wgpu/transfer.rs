@@ -211,6 +211,7 @@ impl Gpu {
     /// Copies `out.len()` bytes of a value to the host, after all submitted work.
     pub(super) fn read(&self, from: &View, out: &mut [u8]) -> Result<()> {
         self.alive()?;
+        self.may_wait()?;
         let mut rest = out;
         for r in from.ranges(from.offset + from.shift, rest.len() as u64) {
             let mut at = r.offset;
@@ -235,9 +236,6 @@ impl Gpu {
             self.poll(wait)?;
             if let Some(r) = lock(&p.mapping.0).result.take() {
                 return Ok(r);
-            }
-            if cfg!(target_arch = "wasm32") {
-                bail!(Device, "wgpu: this platform cannot wait for the device: use Tensor::read(), which does not block");
             }
             // Another thread's poll has taken the answer and is about to pass it on.
             std::thread::yield_now();

@@ -1,5 +1,6 @@
 //! The wgpu backend beyond what every device is tested for: the modules it emits, and what only a graphics device can get wrong.
 
+mod browser;
 mod chromium;
 mod device;
 mod embed;
@@ -9,6 +10,7 @@ mod host;
 mod limits;
 mod loops;
 mod ops;
+mod page;
 mod replay;
 mod textures;
 

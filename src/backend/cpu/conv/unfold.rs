@@ -3,6 +3,7 @@
 //! A block of positions is packed strip by strip, [`DEPTH`] window elements at a time, each a few short copies; then all outputs pass over it.
 
 use super::super::drive::{Ptrs, SERIAL_NS};
+#[cfg(target_arch = "x86_64")]
 use super::super::kernels::{Isa, isa};
 use super::super::micro::{Left, ROWS, STRIP};
 use super::super::run::{Task, with_scratch};

@@ -30,8 +30,8 @@ fn own_axes(k: &Kernel, index: IndexId) -> Option<Vec<usize>> {
 fn range_of(updates: usize, columns: usize, rows: usize, software: bool) -> usize {
     let invocations = if software { 256 } else { 1 << 16 };
     // Each visits every update of its columns: no more ranges than updates pay for, and so few that all visits stay within reason.
-    const VISITS: usize = 1 << 32;
-    let reason = (VISITS / columns.saturating_mul(updates).max(1)).max(1);
+    const VISITS: u64 = 1 << 32;
+    let reason = (VISITS / (columns as u64).saturating_mul(updates as u64).max(1)).clamp(1, usize::MAX as u64) as usize;
     let ranges = (invocations / columns.max(1)).clamp(1, rows.max(1)).min(updates.max(1)).min(reason);
     rows.div_ceil(ranges).max(1)
 }
