@@ -2,6 +2,8 @@
 //! engine moves the particles, in the same encoder, and the application draws them from the tensor's buffer. Nothing is copied, nothing
 //! waits, and but for the application nobody submits.
 
+#[path = "../common/app.rs"]
+mod app;
 mod host;
 #[path = "../common/png.rs"]
 mod png;
@@ -42,33 +44,29 @@ fn step(state: &Tensor, time: f32) -> Tensor {
 
 fn main() -> Result<()> {
     let (mut frames, mut every, mut n, mut out) = (240usize, 60usize, 20_000usize, PathBuf::from("."));
-    let mut args = std::env::args().skip(1);
-    while let Some(a) = args.next() {
-        if a == "--help" {
-            println!("{HELP}");
-            return Ok(());
+    let go = app::options(HELP, |name, value| {
+        match name {
+            "--frames" => frames = app::positive(value)?,
+            "--every" => every = app::positive(value)?,
+            "--particles" => n = app::positive(value)?,
+            "--out" => out = value.into(),
+            _ => return Err("no such option".into()),
         }
-        let wrong = |why: &str| Error::new(lazuli::ErrorKind::Argument, format!("{a}: {why}\n\n{HELP}"));
-        let value = args.next().ok_or_else(|| wrong("a value is missing, or no such option"))?;
-        let number = || value.parse::<usize>().ok().filter(|&n| n > 0).ok_or_else(|| wrong("not a positive number"));
-        match a.as_str() {
-            "--frames" => frames = number()?,
-            "--every" => every = number()?,
-            "--particles" => n = number()?,
-            "--out" => out = value.clone().into(),
-            _ => return Err(wrong("no such option")),
-        }
+        Ok(())
+    })?;
+    if !go {
+        return Ok(());
     }
 
     let host = Host::new()?;
-    let dev = Device::from_wgpu(&host.device, &host.queue)?;
-    println!("the application's adapter: {}", host.adapter);
+    let dev = Device::from_wgpu(&host.gpu.device, &host.gpu.queue)?;
+    println!("the application's adapter: {}", host.gpu.adapter.name);
     manual_seed(5);
     let mut state = dev.scope(|| Tensor::cat(&[Tensor::randn([n, 2]) * 0.55, Tensor::zeros([n, 2])], 1));
     let (mut recording, mut dispatches, mut settled) = (Duration::ZERO, 0, (0, 0));
     for frame in 0..frames {
         state = step(&state, frame as f32 / 60.0);
-        let mut encoder = host.device.create_command_encoder(&Default::default());
+        let mut encoder = host.gpu.encoder();
         let begun = Instant::now();
         let ticket = dev.encode_into(&mut encoder, &[&state])?;
         if frame > 2 {
@@ -77,7 +75,7 @@ fn main() -> Result<()> {
         }
         let particles = state.wgpu_buffer()?;
         host.draw(&mut encoder, &particles.buffer, particles.offset, n as u32, frame == 0);
-        host.queue.submit([encoder.finish()]);
+        host.gpu.queue.submit([encoder.finish()]);
         ticket.submitted()?;
         let now = (dev.memory_stats().reserved, lazuli::stats().compiles);
         if frame == 2 {
@@ -85,7 +83,7 @@ fn main() -> Result<()> {
         }
         if (frame + 1) % every == 0 || frame + 1 == frames {
             let path = out.join(format!("05_share_device_{:04}.png", frame + 1));
-            png::write(&path, WIDTH as usize, &host.frame()?)?;
+            png::write(&path, WIDTH as usize, &host.gpu.read(&host.picture)?)?;
             println!("frame {}: {} ({WIDTH} x {HEIGHT})", frame + 1, path.display());
         }
         if frame > 2 && now != settled {

@@ -11,7 +11,7 @@ use crate::base::error::{Error, bail, err, slip};
 use crate::base::{DType, DeviceId, Result, Scalar, Shape, Site};
 use crate::tensor::{Tensor, default_draws, draws, record, reserve_default};
 use crate::trace::graph::{Input, Inputs};
-use crate::trace::{LoopSpec, Region, RegionKind, Trace, Trip, ValueId};
+use crate::trace::{LoopSpec, Region, RegionKind, Trace, Trip, ValueId, adopt};
 use std::ops::Range;
 use std::panic::Location;
 use std::sync::Arc;
@@ -19,8 +19,11 @@ use std::sync::Arc;
 /// Counters that a loop without a bound takes from the generator for each of what an iteration draws: as many as it will ever run.
 const UNBOUNDED_DRAWS: u64 = 1 << 32;
 
-fn stand_ins(leaves: &[Tensor]) -> Vec<Tensor> {
-    leaves.iter().map(|t| Tensor::placeholder(t.dtype(), t.shape().clone(), t.0.device)).collect()
+/// Where the operands of a region live, and stand-ins for each group of them there.
+fn stand_ins<const N: usize>(groups: [&[Tensor]; N]) -> (DeviceId, [Vec<Tensor>; N]) {
+    let nodes = groups.iter().flat_map(|g| g.iter()).map(|t| &t.0);
+    let at = adopt::place(nodes).unwrap_or_else(|| crate::tensor::Device::current().0);
+    (at, groups.map(|g| g.iter().map(|t| Tensor::placeholder(t.dtype(), t.shape().clone(), at)).collect()))
 }
 
 fn poison_of(leaves: &[Tensor]) -> Option<Error> {
@@ -83,7 +86,7 @@ fn slipped<T: Tree>(tree: &T, e: Error, site: Site) -> T {
 pub fn cond<T: Tree, R: Tree>(predicate: &Tensor, yes: impl Fn(&T) -> R, no: impl Fn(&T) -> R, x: &T) -> R {
     let site = Location::caller();
     let args = tree::leaves(x);
-    let inputs = stand_ins(&args);
+    let (_, [inputs]) = stand_ins([&args]);
     let on = |f: &dyn Fn(&T) -> R| record::in_transform(|| f(&x.map(&mut Next(inputs.iter().cloned()))));
     let before = draws::count();
     let (a, b) = (on(&yes), on(&no));
@@ -159,9 +162,9 @@ fn record_loop<'a, S: Tree, Y: Tree>(
     if let Some(e) = poison_of(&carried).or_else(|| poison_of(rows)) {
         return Err(e);
     }
-    let device = carried.first().or(rows.first()).map_or_else(|| crate::tensor::Device::current().0, |t| t.0.device);
+    let (device, [ins, taken]) = stand_ins([&carried, rows]);
     let number = || Tensor::placeholder(DType::I64, Shape::scalar(), device);
-    let (ins, taken, key, counter, index) = (stand_ins(&carried), stand_ins(rows), number(), number(), number());
+    let (key, counter, index) = (number(), number(), number());
     let filled = || state.map(&mut Next(ins.iter().cloned()));
     let ((next, yields), draws) =
         record::in_transform(|| default_draws(key.clone(), counter.clone(), || step(filled(), taken.clone(), &index)));

@@ -1,11 +1,11 @@
 //! Transforms of recorded graphs: import, transform, record what was appended.
 
 use crate::base::error::{bail, err};
-use crate::base::{DType, Result, Scalar, Shape, Site};
+use crate::base::{DType, DeviceId, Result, Scalar, Shape, Site};
 use crate::tensor::Tensor;
 use crate::trace::graph::{self, Bundle, Input, Inputs, Node, NodeRef, Recipe, Through};
 use crate::trace::interp::HostTensor;
-use crate::trace::{Op, Trace, ValueId, import};
+use crate::trace::{Op, Trace, ValueId, adopt, import};
 use crate::transform;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -98,12 +98,14 @@ impl Captured {
 
     /// Records the values as tensors; those that were imported are the tensors they came from.
     pub fn record(&mut self, values: &[ValueId], site: Site) -> Vec<Tensor> {
-        self.record_needed(values, site);
-        values.iter().map(|&v| Tensor(self.node(v, site))).collect()
+        let at = self.record_needed(values, site);
+        values.iter().map(|&v| Tensor(self.node(v, site, at))).collect()
     }
 
-    /// Records what the values need, and themselves.
-    fn record_needed(&mut self, values: &[ValueId], site: Site) {
+    /// Records what the values need, and themselves; returns where.
+    fn record_needed(&mut self, values: &[ValueId], site: Site) -> DeviceId {
+        let nodes = self.known.iter().filter_map(|k| if let Some(Known::Node(n)) = k { Some(n) } else { None });
+        let at = adopt::place(nodes).unwrap_or_else(|| crate::tensor::Device::current().0);
         let n = self.trace.insts.len();
         self.known.resize(n, None);
         let mut needed = vec![false; n];
@@ -115,12 +117,13 @@ impl Captured {
         }
         for (i, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
             if self.known[i].is_none() {
-                self.known[i] = Some(self.record_one(ValueId::new(i), site));
+                self.known[i] = Some(self.record_one(ValueId::new(i), site, at));
             }
         }
+        at
     }
 
-    fn record_one(&self, v: ValueId, site: Site) -> Known {
+    fn record_one(&self, v: ValueId, site: Site, at: DeviceId) -> Known {
         let inst = &self.trace[v];
         let arg = |k: usize| self.known[inst.args[k].index()].clone();
         match (&inst.op, inst.args.first().and_then(|_| arg(0))) {
@@ -135,18 +138,18 @@ impl Captured {
             .iter()
             .map(|&a| match self.known[a.index()].clone() {
                 Some(Known::Splat(s)) if takes_numbers => s,
-                _ => Input::Node(self.node(a, site)),
+                _ => Input::Node(self.node(a, site, at)),
             })
             .collect();
-        Known::Node(made(inst.op.clone(), inputs, inst.dtype, inst.shape.clone(), inst.site.unwrap_or(site)))
+        Known::Node(made(inst.op.clone(), inputs, inst.dtype, inst.shape.clone(), inst.site.unwrap_or(site), at))
     }
 
-    fn node(&self, v: ValueId, site: Site) -> NodeRef {
+    fn node(&self, v: ValueId, site: Site, at: DeviceId) -> NodeRef {
         match &self.known[v.index()] {
             Some(Known::Node(n)) => n.clone(),
             Some(Known::Splat(s)) => {
                 let inst = &self.trace[v];
-                made(Op::Broadcast, Inputs::from_iter([s.clone()]), inst.dtype, inst.shape.clone(), site)
+                made(Op::Broadcast, Inputs::from_iter([s.clone()]), inst.dtype, inst.shape.clone(), site, at)
             }
             None => unreachable!("operands are recorded before their users"),
         }
@@ -172,15 +175,13 @@ pub fn record_trace(t: &Trace, inputs: &[HostTensor], params: &[Scalar]) -> Resu
 }
 
 /// A node made from operands, outside the reach of the automatic flush.
-pub(crate) fn made(op: Op, inputs: Inputs, dtype: DType, shape: Shape, site: Site) -> NodeRef {
-    let nodes = inputs.iter().filter_map(|i| if let Input::Node(n) = i { Some(n) } else { None });
-    let (mut depth, mut device) = (0, None);
-    for n in nodes {
-        depth = depth.max(if n.value.get().is_some() { 0 } else { n.depth });
-        device = device.or(Some(n.device));
-    }
-    let device = device.unwrap_or_else(|| crate::tensor::Device::current().0);
-    NodeRef::new(Recipe::Made(op, inputs), dtype, shape, device, site, depth + 1, None)
+fn made(op: Op, inputs: Inputs, dtype: DType, shape: Shape, site: Site, at: DeviceId) -> NodeRef {
+    let below = |i: &Input| match i {
+        Input::Node(n) if n.value.get().is_none() => n.depth,
+        _ => 0,
+    };
+    let depth = inputs.iter().map(below).max().unwrap_or(0);
+    NodeRef::new(Recipe::Made(op, inputs), dtype, shape, at, site, depth + 1, None)
 }
 
 /// The cotangents of `wrt`, given those of `outputs`; `None` where nothing flows.
@@ -289,9 +290,10 @@ impl LinearMap {
     }
 }
 
-/// Zeros of the type of `t`.
+/// Zeros of the type of `t`, where it is.
 #[track_caller]
 pub(crate) fn zeros_of(t: &Tensor) -> Tensor {
+    let _on = t.device().enter();
     Tensor::constant(Scalar::Int(0), t.dtype(), t.shape())
 }
 

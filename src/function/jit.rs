@@ -6,6 +6,8 @@ use super::tree::{self, Leaf, Tree, TreeVisitor};
 use crate::base::error::bail;
 use crate::base::{Error, Result};
 use crate::tensor::{Device, Tensor, record};
+use crate::trace::adopt::adopt;
+use crate::trace::graph::{Input, Inputs};
 use std::fmt::Write;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -169,6 +171,13 @@ impl Kind {
                 return Err(e.clone());
             }
         }
+        if l.leaves.windows(2).any(|w| w[0].0.device != w[1].0.device) {
+            let mut nodes: Inputs = l.leaves.iter().map(|t| Input::Node(t.0.clone())).collect();
+            if let Err((a, b)) = adopt(&mut nodes) {
+                bail!(Device, "jit: arguments live on {} and {}: move some with to_device", Device::from_id(a), Device::from_id(b));
+            }
+            l.leaves = nodes.into_iter().filter_map(|i| if let Input::Node(n) = i { Some(Tensor(n)) } else { None }).collect();
+        }
         Ok(Kind { key: l.key, leaves: l.leaves })
     }
 }
@@ -184,9 +193,6 @@ struct Recording<R> {
 impl<R: Tree> Recording<R> {
     fn make<A: Tree, O: Outcome<Value = R>>(f: &impl Fn(A) -> O, args: &A, kind: &Kind) -> Result<Recording<R>> {
         let device = kind.leaves.first().map_or_else(|| Device::current().0, |t| t.0.device);
-        if let Some(t) = kind.leaves.iter().find(|t| t.0.device != device) {
-            bail!(Device, "jit: arguments live on {} and {}", Device::from_id(device), t.device());
-        }
         let types: Vec<_> = kind.leaves.iter().map(|t| (t.dtype(), t.shape().clone())).collect();
         let call = |inputs: Vec<Tensor>| f(args.map(&mut Next(inputs.into_iter()))).into_result();
         let Recorded { result, outputs, body, draws } = record_once(&types, device, call, tree::leaves)?;

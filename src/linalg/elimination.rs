@@ -87,6 +87,7 @@ impl Tensor {
     /// If the matrices are not square, or of another dtype.
     #[track_caller]
     pub fn inverse(&self) -> Tensor {
+        let _here = self.device().enter();
         pass_poison!(self);
         let n = or_poison!(square("inverse", self));
         if self.numel() == 0 {
@@ -112,6 +113,7 @@ impl Tensor {
     /// If the matrices are not square, the rows of `b` are not as many, or dtypes differ or are others.
     #[track_caller]
     pub fn solve(&self, b: &Tensor) -> Tensor {
+        let _here = self.device().enter();
         pass_poison!(self, b);
         let n = or_poison!(square("solve", self));
         or_poison!(same_dtype("solve", self, b));
@@ -148,6 +150,7 @@ impl Tensor {
     /// If the matrices are not square, or of another dtype.
     #[track_caller]
     pub fn det(&self) -> Tensor {
+        let _here = self.device().enter();
         pass_poison!(self);
         let n = or_poison!(square("det", self));
         if n == 0 || self.numel() == 0 {
@@ -164,6 +167,7 @@ impl Tensor {
     /// As [`det`](Tensor::det).
     #[track_caller]
     pub fn slogdet(&self) -> (Tensor, Tensor) {
+        let _here = self.device().enter();
         let poisoned = |t: Tensor| (t.clone(), t);
         if self.0.poison().is_some() {
             return poisoned(self.clone());
@@ -194,6 +198,7 @@ impl Tensor {
     /// If the matrices are not square, `b` does not fit, or dtypes differ or are others.
     #[track_caller]
     pub fn solve_triangular(&self, b: &Tensor, upper: bool, left: bool, unitriangular: bool) -> Tensor {
+        let _here = self.device().enter();
         pass_poison!(self, b);
         let n = or_poison!(square("solve_triangular", self));
         or_poison!(same_dtype("solve_triangular", self, b));

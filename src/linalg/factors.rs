@@ -76,6 +76,7 @@ impl Tensor {
     /// If the matrices are not square, or of another dtype.
     #[track_caller]
     pub fn cholesky(&self, upper: bool) -> Tensor {
+        let _here = self.device().enter();
         pass_poison!(self);
         or_poison!(square("cholesky", self));
         if self.numel() == 0 {
@@ -99,6 +100,7 @@ impl Tensor {
     /// If there are fewer than two axes, or for another dtype.
     #[track_caller]
     pub fn qr(&self) -> (Tensor, Tensor) {
+        let _here = self.device().enter();
         let poisoned = |t: Tensor| (t.clone(), t);
         if self.0.poison().is_some() {
             return poisoned(self.clone());

@@ -215,6 +215,8 @@ fn ask(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef], donate: bool) ->
             _ => Vec::new(),
         };
         let mut keyed = key::encode(&owner, &walk, roots.iter());
+        // Of numbers alone there is no leaf that names the device.
+        keyed.words.push(device.0 as u64);
         keyed.words.extend(donated.iter().enumerate().filter(|(_, d)| **d).map(|(i, _)| i as u64));
         let hash = key::hash(&keyed.words);
         let found = cache::plans().find(hash, &keyed.words);

@@ -1,7 +1,7 @@
 //! Inside an application that has a wgpu device of its own: its device, its buffers, its encoder.
 
 use super::{Device, Tensor};
-use crate::backend::wgpu::host;
+use crate::backend::wgpu::{host, texture};
 use crate::base::error::bail;
 use crate::base::{DType, Result, Shape, Value};
 use crate::plan;
@@ -162,5 +162,62 @@ impl Tensor {
         let (buffer, offset) = host::place(self.device().0, &*value.storage)?;
         let size = (self.numel() * self.dtype().size()) as u64;
         Ok(WgpuBuffer { buffer, offset, size, _pinned: value.storage.clone() })
+    }
+
+    /// A texture of the application as a tensor of F32 `[rows, columns, channels]`, channels in the order red, green, blue, alpha. Values are
+    /// linear: what is stored as sRGB is decoded. Every program that the tensor is part of reads the texture when it runs, in the encoder it
+    /// is put in: after what the application drew there before. Nothing goes by way of the host.
+    ///
+    /// Formats: `R8Unorm`, `R16Float`, `R32Float` (one channel), `Rgba8Unorm`, `Rgba8UnormSrgb`, `Bgra8Unorm`, `Bgra8UnormSrgb`, `Rgba16Float`,
+    /// `Rgba32Float` (four).
+    ///
+    /// ```no_run
+    /// # use lazuli::prelude::*;
+    /// # use lazuli::wgpu;
+    /// # fn frame(dev: &Device, encoder: &mut wgpu::CommandEncoder, drawn: &wgpu::Texture, shown: &wgpu::Texture) -> Result<()> {
+    /// let picture = Tensor::from_texture(dev, drawn)?;
+    /// let grey = picture.slice(s![.., .., 0..3]).mean_keepdim(2);
+    /// let sepia = &grey * tensor![1.0, 0.85, 0.6].to_device(dev);
+    /// let ticket = sepia.copy_to_texture(encoder, shown)?;
+    /// // ... queue.submit([encoder.finish()]), then:
+    /// ticket.submitted()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Argument` if it is of another format, not two-dimensional, of several layers or samples, or lacks the usage `TEXTURE_BINDING`;
+    /// `Device` if it is another device's, or destroyed; `Memory` if its values take more than the device has, or binds at once.
+    #[track_caller]
+    pub fn from_texture(device: &Device, texture: &wgpu::Texture) -> Result<Tensor> {
+        let (storage, shape) = texture::import(device.0, texture)?;
+        Ok(Tensor::leaf(Value { storage, dtype: DType::F32 }, Shape::from(shape)))
+    }
+
+    /// Puts the tensor in a texture of the application: what it still has to compute is put in the encoder, as by
+    /// [`encode_into`](Device::encode_into), and then the copy. The tensor is F32, `[rows, columns]` for a format of one channel, `[rows,
+    /// columns, channels]` for any; with three channels for a format of four, alpha becomes 1. Values are linear: a format that is stored as
+    /// sRGB gets them encoded. What a format cannot hold becomes the nearest it can. Formats as with [`from_texture`](Tensor::from_texture).
+    ///
+    /// # Errors
+    /// `Shape` or `DType` if the tensor is no picture of the texture's size; `Argument` if the texture is of another format, not
+    /// two-dimensional, of several layers or samples, or lacks the usage `COPY_DST`; `Device` if it is another device's, or destroyed; those
+    /// of [`encode_into`](Device::encode_into). The encoder is as it was then.
+    #[track_caller]
+    pub fn copy_to_texture(&self, encoder: &mut wgpu::CommandEncoder, texture: &wgpu::Texture) -> Result<Ticket> {
+        if self.dtype() != DType::F32 {
+            bail!(DType, "copy_to_texture: the tensor is {}: cast it to F32", self.dtype());
+        }
+        let picture = match &**self.shape() {
+            &[rows, columns] => [rows, columns, 1],
+            &[rows, columns, channels] => [rows, columns, channels],
+            _ => bail!(Shape, "copy_to_texture: the tensor is {}: a picture is [rows, columns, channels]", self.shape()),
+        };
+        let device = self.device();
+        device.nodes(std::slice::from_ref(self), "copy_to_texture")?;
+        let to = texture::Destination::new(device.0, texture, picture)?;
+        let mut ticket = device.encode_into(encoder, std::slice::from_ref(self))?;
+        to.encode(&self.value()?.storage, encoder, &mut ticket)?;
+        Ok(ticket)
     }
 }

@@ -4,6 +4,7 @@ use super::Tensor;
 use crate::base::error::{err, slip};
 use crate::base::{DType, DeviceId, Error, Result, Scalar, Shape, Site, Value};
 use crate::plan;
+use crate::trace::adopt::adopt;
 use crate::trace::graph::{Input, Inputs, NodeRef, Recipe};
 use crate::trace::{Op, infer};
 use smallvec::SmallVec;
@@ -85,27 +86,24 @@ impl Tensor {
 
     /// Records an op some of whose operands may be scalars (elementwise, random).
     #[track_caller]
-    pub(crate) fn record_inputs(op: Op, inputs: Inputs, dtype: DType, shape: Shape) -> Tensor {
+    pub(crate) fn record_inputs(op: Op, mut inputs: Inputs, dtype: DType, shape: Shape) -> Tensor {
         let site = Location::caller();
-        let (mut depth, mut device): (u32, Option<DeviceId>) = (0, None);
+        let (mut depth, mut device, mut apart): (u32, Option<DeviceId>, bool) = (0, None, false);
         for i in &inputs {
             let Input::Node(n) = i else { continue };
             if let Some(e) = n.poison() {
                 return Tensor::poison_quietly(e.clone(), site);
             }
             depth = depth.max(if n.value.get().is_some() { 0 } else { n.depth });
-            match device {
-                None => device = Some(n.device),
-                Some(d) if d != n.device => {
-                    return Tensor::poisoned(err!(
-                        Device,
-                        "{}: operands live on {} and {}: move one with to_device",
-                        op.name(),
-                        super::Device(d),
-                        super::Device(n.device)
-                    ));
+            apart |= *device.get_or_insert(n.device) != n.device;
+        }
+        if apart {
+            match adopt(&mut inputs) {
+                Ok(at) => device = Some(at),
+                Err((a, b)) => {
+                    let [a, b] = [a, b].map(super::Device);
+                    return Tensor::poisoned(err!(Device, "{}: operands live on {a} and {b}: move one with to_device", op.name()));
                 }
-                _ => {}
             }
         }
         let device = device.unwrap_or_else(|| super::Device::current().0);

@@ -11,6 +11,7 @@
 //! 5. sizes are sane: at most 64 axes, nonzero extents whose product is below 2^47, paddings and steps below that, 65,536
 //!    operands, regions nested 32 deep. So no pass needs checked arithmetic on extents.
 
+pub mod adopt;
 pub mod elementwise;
 #[doc(hidden)]
 pub mod generate;

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// Inputs of a sample: small positive numbers of a dtype.
-fn inputs(s: &Sample, dtype: DType) -> Vec<Tensor> {
+pub fn inputs(s: &Sample, dtype: DType) -> Vec<Tensor> {
     let make = |(slot, shape): (usize, &&[usize])| {
         let n = shape.iter().product::<usize>();
         let values = (0..n).map(|i| ((i * 37 + slot * 11) % 17 + 1) as f32 / 4.5).collect::<Vec<f32>>();

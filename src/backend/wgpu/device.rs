@@ -92,13 +92,16 @@ impl Backend for &'static WgpuDevice {
         if out.len() > from.bytes() {
             bail!(Internal, "wgpu: {} bytes asked from a buffer of {}", out.len(), from.bytes());
         }
+        gpu.load(&[s])?;
         gpu.read(&s.view(&gpu)?, out)
     }
 
     fn read(&self, from: Arc<dyn Storage>, bytes: usize) -> Reading {
         let gpu = self.gpu();
         Box::pin(async move {
-            let view = gpu.own(&*from)?.view(&gpu)?;
+            let own = gpu.own(&*from)?;
+            gpu.load(&[own])?;
+            let view = own.view(&gpu)?;
             if bytes > from.bytes() {
                 bail!(Internal, "wgpu: {bytes} bytes asked from a buffer of {}", from.bytes());
             }

@@ -539,6 +539,7 @@ impl Prepared {
         let buffers = own.iter().copied().chain(outputs.iter().chain(&arena).map(|s| &**s));
         let ids: Option<Ids> = buffers.map(|s| s.buffer_id(gpu)).collect();
         let _running = super::gpu::lock(&gpu.running);
+        gpu.load(&own)?;
         let found = ids.as_ref().map_or(Found::Nothing, |ids| gpu.recipes.find(self.number, ids));
         if let Found::Kept(r) = &found {
             r.run(gpu, params).map_err(|error| Failed { error, started: true })?;

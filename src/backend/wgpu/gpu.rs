@@ -7,6 +7,7 @@ use super::host::{Budget, OneBuffer};
 use super::memory::{ALIGN, Allocator, WgpuStorage};
 use super::pipelines::Pipelines;
 use super::record::Recipes;
+use super::texture::Kernels;
 use super::timing::Timing;
 use super::transfer::Transfers;
 use crate::base::error::{bail, err};
@@ -57,6 +58,7 @@ pub struct Gpu {
     /// What a frame may take of it.
     pub(super) budget: Mutex<Budget>,
     pub(super) probe: OneBuffer,
+    pub(super) textures: Kernels,
     /// Launches until the device is lost, for tests; negative: no such fault.
     faults: AtomicI64,
     trouble: Arc<Mutex<Trouble>>,
@@ -179,6 +181,7 @@ impl Gpu {
             borrowed,
             budget: Mutex::default(),
             probe: OneBuffer::default(),
+            textures: Kernels::default(),
             timing: Timing::new(features.contains(F::TIMESTAMP_QUERY)),
             device,
             queue,

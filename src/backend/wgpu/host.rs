@@ -70,7 +70,7 @@ impl Budget {
 #[derive(Default)]
 #[must_use = "values are readable after Ticket::submitted(); a ticket that is dropped invalidates them"]
 pub struct Ticket {
-    promise: Arc<Promise>,
+    pub(super) promise: Arc<Promise>,
     /// Those it builds on.
     needs: SmallVec<[Arc<Promise>; 4]>,
     /// Dispatches recorded.
@@ -93,6 +93,13 @@ impl Ticket {
         }
         self.promise.settle(State::Kept);
         Ok(())
+    }
+
+    /// The encoder got more: it builds on that, and uses these.
+    pub(super) fn also(&mut self, needs: Option<Arc<Promise>>, held: impl IntoIterator<Item = Arc<dyn Storage>>, dispatches: usize) {
+        self.needs.extend(needs.filter(|p| !Arc::ptr_eq(p, &self.promise)));
+        self._held.extend(held);
+        self.dispatches += dispatches;
     }
 
     /// How many dispatches were put in the encoder.
@@ -229,7 +236,8 @@ impl Prepared {
         let own = built.inputs(gpu, inputs)?;
         let needs = own.iter().filter_map(|s| s.promised().transpose()).collect::<Result<SmallVec<[_; 4]>>>()?;
         gpu.probe(&own)?;
-        let dispatches = built.launches();
+        let loads = gpu.loads(&own)?;
+        let dispatches = built.launches() + loads.len();
         let bytes = built.outputs.iter().sum::<usize>() + built.arena;
         within(&lock(&gpu.budget), dispatches, bytes)?;
         let outputs = built.outputs.iter().map(|&n| WgpuStorage::new(gpu, n)).collect::<Result<Vec<_>>>()?;
@@ -246,7 +254,10 @@ impl Prepared {
                 recipe
             }
         };
-        gpu.guarded(|| recipe.encode(gpu, encoder, params))??;
+        gpu.guarded(|| {
+            loads.encode(encoder);
+            recipe.encode(gpu, encoder, params)
+        })??;
         counters::LAUNCHES.fetch_add(built.steps() as u64, Ordering::Relaxed);
         let promise = Arc::new(Promise::default());
         let held = inputs.iter().cloned();

@@ -5,6 +5,7 @@
 
 use super::gpu::{Gpu, lock};
 use super::host::{Promise, State};
+use super::texture::Source;
 use crate::backend::MemoryStats;
 use crate::base::error::{bail, err};
 use crate::base::{DeviceId, Result, Storage};
@@ -214,11 +215,13 @@ struct Held {
     external: Option<u64>,
     /// What is to write it, if that lies in an encoder of the application.
     promise: Option<Arc<Promise>>,
+    /// The application's texture that it is filled from whenever it is used.
+    texture: Option<Source>,
 }
 
 impl WgpuStorage {
     pub(super) fn new(gpu: &Arc<Gpu>, bytes: usize) -> Result<Arc<WgpuStorage>> {
-        let mut held = Held { gpu: gpu.clone(), blocks: SmallVec::new(), copy: None, external: None, promise: None };
+        let mut held = Held { gpu: gpu.clone(), blocks: SmallVec::new(), copy: None, external: None, promise: None, texture: None };
         let made = held.fill(bytes);
         // What there is of a value that does not fit goes back.
         let s = WgpuStorage { id: gpu.id, bytes, held: Mutex::new(held) };
@@ -228,8 +231,21 @@ impl WgpuStorage {
     /// A value in a buffer of the application, from byte `offset` on.
     pub(super) fn external(gpu: &Arc<Gpu>, buffer: wgpu::Buffer, offset: u64, bytes: usize) -> Arc<WgpuStorage> {
         let block = Block { buffer, id: next_id(), size: bytes };
-        let held = Held { gpu: gpu.clone(), blocks: smallvec::smallvec![block], copy: None, external: Some(offset), promise: None };
+        let blocks = smallvec::smallvec![block];
+        let held = Held { gpu: gpu.clone(), blocks, copy: None, external: Some(offset), promise: None, texture: None };
         Arc::new(WgpuStorage { id: gpu.id, bytes, held: Mutex::new(held) })
+    }
+
+    /// Memory for what a texture of the application holds.
+    pub(super) fn of_texture(gpu: &Arc<Gpu>, texture: Source, bytes: usize) -> Result<Arc<WgpuStorage>> {
+        let s = WgpuStorage::new(gpu, bytes)?;
+        lock(&s.held).texture = Some(texture);
+        Ok(s)
+    }
+
+    /// The texture it is filled from, if there is one.
+    pub(super) fn texture(&self) -> Option<Source> {
+        lock(&self.held).texture.clone()
     }
 
     /// The application's buffer that it is, if it is one.
@@ -244,6 +260,9 @@ impl WgpuStorage {
     /// `Memory` if it lies in several, else as [`view`](WgpuStorage::view).
     pub(super) fn place(&self, gpu: &Arc<Gpu>) -> Result<(wgpu::Buffer, u64)> {
         self.promised()?;
+        if self.texture().is_some() {
+            bail!(Argument, "wgpu: a tensor made of a texture has no buffer of its own: take that of something computed from it");
+        }
         let v = self.contents(gpu)?;
         if v.parts.is_some() {
             bail!(Memory, "wgpu: a tensor of {} bytes lies in several buffers", self.bytes);
@@ -394,7 +413,8 @@ impl Storage for WgpuStorage {
         self.bytes
     }
     fn lent(&self) -> bool {
-        lock(&self.held).external.is_some()
+        let held = lock(&self.held);
+        held.external.is_some() || held.texture.is_some()
     }
     fn as_any(&self) -> &dyn Any {
         self

@@ -5,9 +5,12 @@ mod device;
 mod embed;
 mod faults;
 mod golden;
+mod host;
 mod limits;
 mod loops;
+mod ops;
 mod replay;
+mod textures;
 
 use crate::devices;
 use lazuli::backend::wgpu::Bounds;

@@ -1,0 +1,84 @@
+//! Every op on a device that is not the default: values and gradients as on the CPU, and everything computed is where the operands are.
+
+use crate::devices;
+use crate::op_tables::inputs;
+use crate::op_tables::samples::{SAMPLES, Sample};
+use lazuli::prelude::*;
+
+/// A weighted sum: what is normalised would have no gradient of a plain one.
+fn total(y: &Tensor) -> Tensor {
+    let weights = (Tensor::arange(y.numel() as i64).remainder(7) + 1).cast(y.dtype());
+    (y * weights.reshape(y.shape())).sum(..)
+}
+
+/// Result and gradients, on the host.
+fn run(s: &Sample, x: &[Tensor], at: Device) -> Result<Vec<(String, Vec<f64>)>> {
+    manual_seed(11);
+    let float = x.iter().all(|t| t.dtype().is_float());
+    let mut all = Vec::new();
+    let mut keep = |what: String, t: &Tensor| -> Result<()> {
+        if t.device() != at {
+            return Err(Error::new(lazuli::ErrorKind::Device, format!("{what} is on {}", t.device())));
+        }
+        all.push((what, t.cast(DType::F32).to_vec::<f32>()?.into_iter().map(f64::from).collect()));
+        Ok(())
+    };
+    let y = lazuli::catch(|| (s.call)(x))?;
+    keep("result".into(), &y)?;
+    if s.gradient && float && y.dtype().is_float() {
+        manual_seed(11);
+        let grads = lazuli::catch(|| grad(|x: &Vec<Tensor>| total(&(s.call)(x)), &x.to_vec()))?;
+        for (i, g) in grads.iter().enumerate() {
+            keep(format!("gradient {i}"), g)?;
+        }
+    }
+    Ok(all)
+}
+
+/// How far results may be apart: both are within a few roundings of the truth, sums within as many as they have terms, and functions built
+/// of several others multiply that. What is a whole number is the same.
+fn close(a: f64, b: f64, largest: f64) -> bool {
+    let whole = a.fract() == 0.0 && b.fract() == 0.0 && a.abs() < 1e6;
+    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= if whole { 0.5 } else { 1e-4 * b.abs() + 1e-5 * largest.max(1.0) }
+}
+
+#[test]
+fn every_op_beside_the_default_device() {
+    let Some(dev) = devices::wgpu("ops") else { return };
+    if Device::current() != Device::cpu() {
+        return;
+    }
+    let (mut passed, mut refused, mut failed) = (0, Vec::new(), Vec::new());
+    for s in SAMPLES {
+        // The first type the op takes.
+        let found = [DType::F32, DType::I32, DType::Bool].into_iter().find_map(|d| {
+            let x = inputs(s, d);
+            run(s, &x, Device::cpu()).ok().map(|want| (x, want))
+        });
+        let (x, want) = found.unwrap_or_else(|| panic!("{}: no type will do", s.name));
+        let there: Vec<Tensor> = x.iter().map(|t| t.to_device(&dev)).collect();
+        let got = match run(s, &there, dev) {
+            Ok(got) => got,
+            Err(e) => {
+                let f64 = e.kind() == lazuli::ErrorKind::DType && e.message().contains("has no f64");
+                if f64 {
+                    refused.push(s.name)
+                } else {
+                    failed.push(format!("{}: {e}", s.name))
+                }
+                continue;
+            }
+        };
+        let before = failed.len();
+        for ((what, g), (_, w)) in got.iter().zip(&want) {
+            let largest = w.iter().copied().filter(|v| v.is_finite()).fold(0.0, |m: f64, v| m.max(v.abs()));
+            if let Some(i) = (0..w.len()).find(|&i| !close(g[i], w[i], largest)) {
+                failed.push(format!("{}: {what}: element {i} is {} instead of {}", s.name, g[i], w[i]));
+            }
+        }
+        passed += usize::from(failed.len() == before);
+    }
+    println!("ops beside the default device: passed {passed} failed {} refused for lack of F64 {refused:?}", failed.len());
+    assert_eq!(refused, ["float_power"]);
+    assert!(failed.is_empty(), "{} fail:\n{}", failed.len(), failed.join("\n"));
+}
