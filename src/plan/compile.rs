@@ -209,8 +209,7 @@ pub(crate) fn lower_for(trace: &Trace, kind: &str, supports: &dyn Fn(DType) -> b
 fn check_types(t: &Trace, kind: &str, supports: &dyn Fn(DType) -> bool) -> Result<()> {
     match t.insts.iter().find(|i| !supports(i.dtype)) {
         Some(i) => {
-            let e =
-                crate::base::error::err!(DType, "the {kind} device has no {}: cast to another type, or use another device", i.dtype);
+            let e = crate::base::error::err!(DType, "the {kind} device has no {}: cast to another type, or use another device", i.dtype);
             Err(i.site.map_or(e.clone(), |s| e.at(s)))
         }
         None => Ok(()),

@@ -1,7 +1,8 @@
 //! Programs: a function recorded once for arguments of given types, that can be printed, saved, loaded and run without the code it came from.
 //!
 //! [`Program::new`] records, [`Program::run`] runs; [`Program::save`] and [`Program::load`] are in `file`, the text form in `text`; `export`
-//! writes its kernels for engines without this crate. What a program captured (tensors its function took from outside) travels with it as named *weights*; numbers become constants of the trace.
+//! writes its kernels for engines without this crate. What a program captured (tensors its function took from outside) travels with it as
+//! named *weights*; numbers become constants of the trace.
 //!
 //! Invariants: the inputs of the trace are the arguments, then, if the program draws random numbers, the default generator's key and counter,
 //! then the weights; every name belongs to one of these or to an output. A program read from a file has been verified and keeps the same

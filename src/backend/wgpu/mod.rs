@@ -38,10 +38,18 @@ mod transfer;
 
 use super::Backend;
 use crate::base::error::err;
-use crate::base::{DeviceId, Result};
+use crate::base::{DType, DeviceId, Result};
 pub use adapter::Bounds;
 use device::WgpuDevice;
 use std::sync::Mutex;
+
+/// What devices of this backend are called.
+pub const KIND: &str = "wgpu";
+
+/// Whether its kernels know a type.
+pub fn supports(d: DType) -> bool {
+    d != DType::F64
+}
 
 /// What each adapter of this machine is, readable.
 pub fn adapters() -> Vec<String> {
