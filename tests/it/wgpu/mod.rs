@@ -3,6 +3,7 @@
 mod chromium;
 mod device;
 mod embed;
+mod export;
 mod faults;
 mod golden;
 mod host;
