@@ -42,7 +42,7 @@ struct Declared {
     used: bool,
 }
 
-/// Indices beyond an array's end stay within: what WGSL promises.
+/// Indices beyond an array's end stay within, as WGSL promises.
 const CHECKED: BoundsCheckPolicies = BoundsCheckPolicies {
     index: BoundsCheckPolicy::Restrict,
     buffer: BoundsCheckPolicy::Restrict,
@@ -119,7 +119,8 @@ fn spirv(module: &Module, info: &ModuleInfo) -> Result<Written> {
         // What Vulkan 1.1 takes.
         lang_version: (1, 3),
         flags: spv::WriterFlags::empty(),
-        bounds_check_policies: CHECKED,
+        // Kernels mind their arrays' ends themselves, and checks of signed indices are what other readers of SPIR-V stumble over.
+        bounds_check_policies: BoundsCheckPolicies::default(),
         // Every template writes workgroup memory before it reads it, and every loop ends; here and below.
         zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
         force_loop_bounding: false,
