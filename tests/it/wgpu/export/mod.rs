@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+const RUNNER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/export/run.py");
+
 const TARGETS: [Target; 5] = [Target::Wgsl, Target::Spirv, Target::Msl, Target::Hlsl, Target::Glsl];
 
 /// A folder that goes when the test is over.
@@ -125,7 +127,7 @@ fn the_runner_outside_computes_what_the_engine_does() {
         let dir = folder.export(&case.program, target);
         let path = |name: &str| folder.0.join(format!("{name}.npy"));
         let mut command = Command::new(&python);
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/export/run.py")).arg(&dir).args(["--tolerance", "1e-4"]);
+        command.arg(RUNNER).arg(&dir).args(["--tolerance", "1e-4"]);
         for ((name, _), t) in case.program.inputs().into_iter().zip(&case.arguments) {
             npy::write(&path(name), t).expect("an argument in a file");
             command.arg("--input").arg(format!("{name}={}", path(name).display()));
@@ -138,13 +140,15 @@ fn the_runner_outside_computes_what_the_engine_does() {
         let out = command.output().expect("python starts");
         let said = [out.stdout, out.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
         assert!(out.status.success(), "{} as {target:?}: {said}", case.name);
-        // It notices what is wrong.
-        let wrong = path("wrong");
-        let shifted: Vec<Tensor> =
-            case.program.run(&case.arguments).expect("the engine runs it").iter().map(|t| t.cast(DType::F32) + 1.0).collect();
-        npy::write(&wrong, &shifted[0]).expect("a result in a file");
-        command.arg("--expect").arg(format!("{}={}", case.program.outputs()[0].0, wrong.display()));
-        let out = command.output().expect("python starts");
-        assert!(!out.status.success(), "{} as {target:?}: what is 1 off goes unnoticed", case.name);
     }
+    // It notices what is wrong.
+    let (case, wrong) = (programs::trained(), folder.0.join("wrong.npy"));
+    let scores = &case.program.run(&case.arguments).expect("the engine runs it")[0];
+    npy::write(&wrong, &(scores + 1e-3)).expect("a result in a file");
+    let run = |tolerance: &str| {
+        let mut command = Command::new(&python);
+        command.arg(RUNNER).arg(folder.0.join("Wgsl")).arg("--input").arg(format!("x0={}", folder.0.join("x0.npy").display()));
+        command.arg("--expect").arg(&wrong).args(["--tolerance", tolerance]).status().expect("python starts").success()
+    };
+    assert!(run("1e-2") && !run("1e-4"), "what is 0.001 off is right within 0.01 and wrong within 0.0001");
 }

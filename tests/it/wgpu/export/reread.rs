@@ -82,10 +82,6 @@ fn step(what: &str, s: &Value, kernels: &[Value], buffers: &[Value]) {
         assert!(int(&b["offset"]).is_multiple_of(256), "{what}: an offset that no device can bind");
         let role = text(&buffers[int(&b["buffer"])]["role"]);
         assert_eq!(role == "parameters", n == 0, "{what}");
-        assert!(
-            text(&declared["access"]) != "read_write" || !["argument", "weight", "counting"].contains(&role) || n == 1,
-            "{what}: {role}"
-        );
     }
     assert_eq!(list(&s["numbers"]).len() * 4, int(&given[0]["bytes"]), "{what}");
     assert!(list(&s["numbers"]).iter().all(|w| w.as_u64().is_some_and(|w| w <= u32::MAX as u64)), "{what}");
@@ -157,7 +153,7 @@ fn direct3d(what: &str, k: &Value, source: &str) {
     }
 }
 
-/// naga's parser of this language knows no storage blocks of unknown length within all it accepts: the declarations are looked at.
+/// naga's parser takes no GLSL before 4.40: the declarations are looked at.
 fn opengl(what: &str, k: &Value, source: &str) {
     assert!(source.starts_with("#version 430 core\n") && source.contains("void main()"), "{what}\n{source}");
     for b in used(k) {
