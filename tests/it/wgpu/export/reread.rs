@@ -153,9 +153,15 @@ fn direct3d(what: &str, k: &Value, source: &str) {
     }
 }
 
-/// naga's parser takes no GLSL before 4.40: the declarations are looked at.
+/// naga's parser takes no GLSL before 4.40, and knows neither that barrier nor atomic functions: what it knows has to parse.
 fn opengl(what: &str, k: &Value, source: &str) {
     assert!(source.starts_with("#version 430 core\n") && source.contains("void main()"), "{what}\n{source}");
+    let known = source.replacen("430", "450", 1).replace("memoryBarrierShared();", "");
+    let options = naga::front::glsl::Options::from(naga::ShaderStage::Compute);
+    let parsed = naga::front::glsl::Frontend::default().parse(&options, &known);
+    if let (Err(e), false) = (parsed, source.contains("atomic")) {
+        panic!("{what}: {}", e.emit_to_string(&known));
+    }
     for b in used(k) {
         let block = text(&b["block"]);
         let line = source.lines().find(|l| l.contains(&format!(" {block} "))).unwrap_or_else(|| panic!("{what}: no {b}\n{source}"));
