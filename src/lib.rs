@@ -34,6 +34,8 @@ pub use function::{
     vmap_with, while_loop,
 };
 pub use plan::{Report, Stats, explain, stats};
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use program::Target;
 pub use program::{Program, Spec};
 pub use tensor::{
     AttentionOptions, AttentionWeights, BagMode, BagOptions, ConvOptions, CrossEntropyOptions, Device, Generator, GridMode, GridPadding,

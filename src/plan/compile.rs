@@ -2,7 +2,7 @@
 
 use super::memory::{self, Donation};
 use crate::backend::{self, Executable};
-use crate::base::{DeviceId, Result, error::bail};
+use crate::base::{DType, DeviceId, Result, error::bail};
 use crate::fuse::{self, Fused, report::Refusal};
 pub use crate::loops::schedule::PlanResult;
 use crate::loops::schedule::{ControlKind, Launch, LoopProgram, Place, Program, Schedule};
@@ -171,7 +171,7 @@ fn control(r: &Region, target: Target) -> Result<ControlKind> {
 /// its key takes in a cache.
 pub(crate) fn compile(mut trace: Trace, device: DeviceId, donated: &[bool], key_bytes: usize) -> Result<Plan> {
     let backend = backend::of(device);
-    check_types(&trace, backend)?;
+    check_types(&trace, backend.kind(), &|d| backend.supports(d))?;
     check_size(&trace)?;
     let mut checks = Vec::new();
     if super::debugging("bounds") {
@@ -196,16 +196,22 @@ pub(crate) fn compile(mut trace: Trace, device: DeviceId, donated: &[bool], key_
     Ok(Plan { executable, results: lowered.results, checks, launches, names, bytes })
 }
 
+/// Lowers a trace for a kind of device, none of which is open. Nothing is overwritten.
+///
+/// # Errors
+/// `DType` for a type that it does not support, `Memory` for a value larger than any memory.
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub(crate) fn lower_for(trace: &Trace, kind: &str, supports: &dyn Fn(DType) -> bool, alignment: usize) -> Result<Lowering> {
+    check_types(trace, kind, supports)?;
+    check_size(trace)?;
+    lower(trace, Target { fusing: fusing(), alignment }, &[])
+}
+
 /// Types the device has not are refused before anything is compiled.
-fn check_types(t: &Trace, device: &dyn backend::Backend) -> Result<()> {
-    match t.insts.iter().find(|i| !device.supports(i.dtype)) {
+fn check_types(t: &Trace, kind: &str, supports: &dyn Fn(DType) -> bool) -> Result<()> {
+    match t.insts.iter().find(|i| !supports(i.dtype)) {
         Some(i) => {
-            let e = crate::base::error::err!(
-                DType,
-                "the {} device has no {}: cast to another type, or use another device",
-                device.kind(),
-                i.dtype
-            );
+            let e = crate::base::error::err!(DType, "the {kind} device has no {}: cast to another type, or use another device", i.dtype);
             Err(i.site.map_or(e.clone(), |s| e.at(s)))
         }
         None => Ok(()),
@@ -248,7 +254,7 @@ pub fn run_trace(
 ) -> Result<Vec<crate::trace::interp::HostTensor>> {
     use crate::trace::interp::HostTensor;
     let device = backend::of(device);
-    check_types(t, device)?;
+    check_types(t, device.kind(), &|d| device.supports(d))?;
     check_size(t)?;
     let donated = if how == How::OverInputs { vec![true; t.inputs.len()] } else { Vec::new() };
     let l = lower(t, Target { fusing: how != How::Unfused, ..Target::of(device) }, &donated)?;

@@ -18,6 +18,8 @@ mod memory;
 mod stats;
 
 pub(crate) use compile::compile;
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub(crate) use compile::lower_for;
 pub use compile::{How, Plan, PlanResult, run_trace};
 pub(crate) use donate::WORTHWHILE;
 #[cfg(feature = "wgpu")]

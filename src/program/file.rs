@@ -135,7 +135,7 @@ impl Program {
     }
 
     /// The weights as a safetensors file; `None` if there are none.
-    fn weight_bytes(&self) -> Result<Option<Vec<u8>>> {
+    pub(super) fn weight_bytes(&self) -> Result<Option<Vec<u8>>> {
         if self.weights.is_empty() { Ok(None) } else { safetensors::encode(&self.weights()).map(Some) }
     }
 }

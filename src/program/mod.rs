@@ -1,12 +1,15 @@
 //! Programs: a function recorded once for arguments of given types, that can be printed, saved, loaded and run without the code it came from.
 //!
-//! [`Program::new`] records, [`Program::run`] runs; [`Program::save`] and [`Program::load`] are in `file`, the text form in `text`. What a
-//! program captured (tensors its function took from outside) travels with it as named *weights*; numbers become constants of the trace.
+//! [`Program::new`] records, [`Program::run`] runs; [`Program::save`] and [`Program::load`] are in `file`, the text form in `text`; `export`
+//! writes its kernels for engines without this crate. What a program captured (tensors its function took from outside) travels with it as
+//! named *weights*; numbers become constants of the trace.
 //!
 //! Invariants: the inputs of the trace are the arguments, then, if the program draws random numbers, the default generator's key and counter,
 //! then the weights; every name belongs to one of these or to an output. A program read from a file has been verified and keeps the same
 //! rules.
 
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+mod export;
 mod file;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,9 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::OnceLock;
+
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use export::Target;
 
 /// The type of an argument: element type and shape.
 #[derive(Clone, Debug, PartialEq, Eq)]

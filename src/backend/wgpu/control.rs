@@ -276,7 +276,7 @@ impl Code {
                 Ok(())
             }
             Kind::Cond(branches, None) => {
-                rec.submit()?;
+                rec.submit_for("cond")?;
                 let mut flag = [0u8];
                 self.gpu.read(&operands[0], &mut flag)?;
                 let branch = if flag[0] != 0 { &branches[0] } else { &branches[1] };
@@ -344,7 +344,7 @@ impl Loop {
         let own = p.consts + carry;
         let mut most = p.length.map_or(u64::MAX, |n| n as u64);
         if p.counted {
-            rec.submit()?;
+            rec.submit_for("a loop over the iterations of a while_loop")?;
             let mut n = [0u8; 8];
             gpu.read(&operands[0], &mut n)?;
             most = most.min(i64::from_ne_bytes(n).max(0) as u64);
@@ -455,7 +455,7 @@ impl Loop {
             }
             match &self.gate {
                 Some(g) => {
-                    rec.submit()?;
+                    rec.submit_for("while_loop")?;
                     (go, done) = g.state(gpu)?;
                     ahead = (2 * ahead).min((AHEAD / each) as u64).max(4);
                 }
@@ -483,7 +483,7 @@ impl Loop {
 
     /// Runs what is recorded and reads the condition.
     fn asked(&self, rec: &mut Recorder, gpu: &Gpu, flag: &View) -> Result<bool> {
-        rec.submit()?;
+        rec.submit_for("while_loop")?;
         let mut byte = [0u8];
         gpu.read(flag, &mut byte)?;
         Ok(byte[0] != 0)

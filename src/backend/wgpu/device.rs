@@ -65,11 +65,11 @@ impl Backend for &'static WgpuDevice {
     }
 
     fn kind(&self) -> &'static str {
-        "wgpu"
+        super::KIND
     }
 
     fn supports(&self, d: DType) -> bool {
-        d != DType::F64
+        super::supports(d)
     }
 
     fn allocate(&self, bytes: usize) -> Result<Arc<dyn Storage>> {

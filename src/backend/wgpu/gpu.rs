@@ -145,7 +145,8 @@ impl Gpu {
                 lock(&heard).lost.get_or_insert_with(|| format!("{reason:?} {text}"));
             });
         }
-        let software = info.device_type == wgpu::DeviceType::Cpu;
+        // What is made on the device that does nothing is for others.
+        let software = info.device_type == wgpu::DeviceType::Cpu && info.backend != wgpu::Backend::Noop;
         let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x).min(256);
         let target = Target {
             workgroup: if software { 64 } else { most },

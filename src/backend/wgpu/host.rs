@@ -279,7 +279,7 @@ impl Prepared {
         let given = own.iter().map(|s| s.contents(gpu)).collect::<Result<Vec<_>>>()?;
         let to = outputs.iter().map(|s| s.contents(gpu)).collect::<Result<Vec<_>>>()?;
         let arena = arena.map(|a| a.contents(gpu)).transpose()?;
-        let mut rec = Box::new(Recorder::captive(gpu.clone()));
+        let mut rec = Box::new(Recorder::captive(gpu.clone(), "an encoder cannot wait for: evaluate it by eval()"));
         built.record(&mut rec, &given, &to, arena.as_ref(), params)?;
         gpu.guarded(|| rec.keep())?.map_err(|_| err!(Internal, "wgpu: a program for an encoder was submitted"))
     }

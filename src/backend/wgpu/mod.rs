@@ -5,7 +5,7 @@
 //! the next run; [`control`] records branches and loops, [`gate`] lets the device choose among what is recorded; [`pieces`] cuts up
 //! kernels over tensors larger than can be bound, [`results`] those of very many results; [`memory`] hands out buffers, [`transfer`] fills
 //! and reads them; [`gpu`] is the open device, [`device`] the name it goes by; [`host`] is all of this on an application's own device,
-//! [`texture`] its textures. It does not lower: the schedule is the one the CPU gets.
+//! [`texture`] its textures; [`listing`] is a recorded plan as data. It does not lower: the schedule is the one the CPU gets.
 //!
 //! A tensor is a buffer of its own (several, if it is larger than a buffer can be), a plan's temporaries are parts of one. Each argument is
 //! bound by itself, typed; types narrower than a word are packed in words; I64 is a pair of words, with arithmetic of our own, on every
@@ -23,6 +23,8 @@ mod gate;
 mod gpu;
 pub mod host;
 mod inside;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod listing;
 mod memory;
 mod pieces;
 mod pipelines;
@@ -35,11 +37,19 @@ mod timing;
 mod transfer;
 
 use crate::base::error::err;
-use crate::base::{DeviceId, Result};
+use crate::base::{DType, DeviceId, Result};
 pub use adapter::Bounds;
 use adapter::Opened;
 use device::WgpuDevice;
 use std::sync::Mutex;
+
+/// What devices of this backend are called.
+pub const KIND: &str = "wgpu";
+
+/// Whether its kernels know a type.
+pub fn supports(d: DType) -> bool {
+    d != DType::F64
+}
 
 /// What each adapter of this machine is, readable.
 pub fn adapters() -> Vec<String> {

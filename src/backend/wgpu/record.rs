@@ -14,22 +14,22 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone, Debug)]
 pub(super) enum Grid {
     Fixed(u32, u32),
-    /// As that buffer says at that offset when the time comes: all, or none.
-    Gated(wgpu::Buffer, u64),
+    /// As that range says when the time comes: so many, or none.
+    Gated(Box<Range>, (u32, u32)),
 }
 
 /// A launch of a kernel.
-struct Launch {
-    pipeline: Arc<Pipeline>,
-    name: Arc<str>,
-    ranges: SmallVec<[Range; 8]>,
+pub(super) struct Launch {
+    pub pipeline: Arc<Pipeline>,
+    pub name: Arc<str>,
+    pub ranges: SmallVec<[Range; 8]>,
     /// Its block of numbers: bytes, and where it is among all.
-    block: usize,
-    offset: u32,
-    grid: Grid,
+    pub block: usize,
+    pub offset: u32,
+    pub grid: Grid,
 }
 
-enum Item {
+pub(super) enum Item {
     Launch(Box<Launch>),
     Copy { from: Range, to: Range },
 }
@@ -84,8 +84,8 @@ pub(super) struct Recorder {
     gate: Option<Gated>,
     /// Something was submitted before the end: this cannot be kept.
     parted: bool,
-    /// It is for an encoder of the application: nothing may be submitted.
-    captive: bool,
+    /// Nothing may be submitted; why not.
+    captive: Option<&'static str>,
 }
 
 impl Recorder {
@@ -98,20 +98,21 @@ impl Recorder {
             held: Vec::new(),
             gate: None,
             parted: false,
-            captive: false,
+            captive: None,
         }
     }
 
-    /// For an encoder of the application.
-    pub(super) fn captive(gpu: Arc<Gpu>) -> Recorder {
-        Recorder { captive: true, ..Recorder::new(gpu) }
+    /// For launches that are somebody else's business. What has to look at data half way is refused: `why` says who cannot wait for that,
+    /// and what to do.
+    pub(super) fn captive(gpu: Arc<Gpu>, why: &'static str) -> Recorder {
+        Recorder { captive: Some(why), ..Recorder::new(gpu) }
     }
 
     /// Room for a block of numbers; its offset.
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<usize> {
         let align = self.gpu.limits.min_uniform_buffer_offset_alignment as usize;
         let mut at = self.blob.len().next_multiple_of(align);
-        if at + bytes > PARAMS && !self.captive {
+        if at + bytes > PARAMS && self.captive.is_none() {
             self.submit()?;
             at = 0;
         }
@@ -157,7 +158,7 @@ impl Recorder {
         let grid = match &self.gate {
             None => Grid::Fixed(size.0, size.1),
             Some(g) => match g.sizes.binary_search(&size) {
-                Ok(n) => Grid::Gated(g.buffer.clone(), g.at + n as u64 * 16),
+                Ok(n) => Grid::Gated(Box::new(Range { buffer: g.buffer.clone(), id: g.id, offset: g.at + n as u64 * 16, len: 16 }), size),
                 Err(_) => bail!(Internal, "wgpu: a launch of {size:?} workgroups was not foreseen by its gate"),
             },
         };
@@ -187,14 +188,19 @@ impl Recorder {
         Ok(())
     }
 
+    /// Submits everything recorded, because `what` has to look at data before the rest can be.
+    ///
+    /// # Errors
+    /// `Argument` where nothing may be submitted; what the device reports.
+    pub(super) fn submit_for(&mut self, what: &str) -> Result<()> {
+        if let Some(why) = self.captive {
+            bail!(Argument, "wgpu: {what} has to look at data before it goes on, which {why}, or give it a fixed length");
+        }
+        self.submit()
+    }
+
     /// Submits everything recorded: one encoder, one pass.
     pub(super) fn submit(&mut self) -> Result<()> {
-        if self.captive {
-            bail!(
-                Argument,
-                "wgpu: a branch or loop of this program has to look at data before it goes on, which an encoder cannot wait for: evaluate it by eval(), or give the loop a fixed length"
-            );
-        }
         self.parted = true;
         let (items, gpu) = (std::mem::take(&mut self.items), &self.gpu);
         self.patches.clear();
@@ -213,13 +219,18 @@ impl Recorder {
     pub(super) fn keep(self: Box<Self>) -> Result<Recipe, Box<Recorder>> {
         use crate::base::Storage;
         const WORTH: usize = 4 << 20;
-        if self.captive {
+        if self.captive.is_some() {
             return Ok(self.recipe());
         }
         if self.parted || self.held.iter().map(|s| s.bytes()).sum::<usize>() > WORTH {
             return Err(self);
         }
         Ok(self.recipe())
+    }
+
+    /// Everything recorded, and all blocks of numbers.
+    pub(super) fn into_items(self) -> (Vec<Item>, Vec<u8>) {
+        (self.items, self.blob)
     }
 
     fn recipe(self) -> Recipe {
@@ -282,7 +293,7 @@ pub(super) fn dispatch(pass: &mut wgpu::ComputePass<'_>, launches: &[Ready]) {
         pass.set_bind_group(0, group, &[*offset]);
         match grid {
             Grid::Fixed(x, y) => pass.dispatch_workgroups(*x, *y, 1),
-            Grid::Gated(buffer, at) => pass.dispatch_workgroups_indirect(buffer, *at),
+            Grid::Gated(size, _) => pass.dispatch_workgroups_indirect(&size.buffer, size.offset),
         }
     }
 }

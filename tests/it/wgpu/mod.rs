@@ -4,6 +4,7 @@ mod browser;
 mod chromium;
 mod device;
 mod embed;
+mod export;
 mod faults;
 mod golden;
 mod host;
