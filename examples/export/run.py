@@ -127,7 +127,7 @@ def main():
             sys.exit(f"{name}: the shape is {list(got.shape)}, expected {list(want.shape)}")
         worst = np.max(np.abs(got - want) / np.maximum(1, np.abs(want)), initial=0)
         right &= bool(worst <= args.tolerance)
-        print(f"{name} {list(got.shape)}: differs by at most {worst:.3g}, {'right' if worst <= args.tolerance else 'WRONG'}")
+        print(f"{name or 'result'} {list(got.shape)}: differs by at most {worst:.3g}, {'right' if worst <= args.tolerance else 'WRONG'}")
     sys.exit(0 if right else 1)
 
 

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex};
 pub(super) enum Grid {
     Fixed(u32, u32),
     /// As that range says when the time comes: so many, or none.
+    // Who asks how many it can be is not there in the browser.
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
     Gated(Box<Range>, (u32, u32)),
 }
 
@@ -229,6 +231,7 @@ impl Recorder {
     }
 
     /// Everything recorded, and all blocks of numbers.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn into_items(self) -> (Vec<Item>, Vec<u8>) {
         (self.items, self.blob)
     }
