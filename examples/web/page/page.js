@@ -147,7 +147,7 @@ async function start() {
 function failed(error) {
   running = false;
   $("run").textContent = "Start";
-  say(`Training has stopped: ${error.message ?? error}`);
+  say(`That failed: ${error.message ?? error}`);
   console.error(error);
 }
 
