@@ -208,9 +208,9 @@ impl Tensor {
         if self.dtype() != DType::F32 {
             bail!(DType, "copy_to_texture: the tensor is {}: cast it to F32", self.dtype());
         }
-        let picture = match &**self.shape() {
-            &[rows, columns] => [rows, columns, 1],
-            &[rows, columns, channels] => [rows, columns, channels],
+        let picture = match **self.shape() {
+            [rows, columns] => [rows, columns, 1],
+            [rows, columns, channels] => [rows, columns, channels],
             _ => bail!(Shape, "copy_to_texture: the tensor is {}: a picture is [rows, columns, channels]", self.shape()),
         };
         let device = self.device();

@@ -142,9 +142,17 @@ pub(super) struct Source {
     channels: u32,
 }
 
+/// A texture to be read.
+struct Load {
+    kernel: Kernel,
+    bindings: wgpu::BindGroup,
+    width: u32,
+    height: u32,
+}
+
 /// Textures to be read before the launches of a program.
 #[derive(Default)]
-pub(super) struct Loads(SmallVec<[(Kernel, wgpu::BindGroup, (u32, u32)); 2]>);
+pub(super) struct Loads(SmallVec<[Load; 1]>);
 
 impl Loads {
     pub(super) fn len(&self) -> usize {
@@ -156,10 +164,10 @@ impl Loads {
             return;
         }
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("textures"), timestamp_writes: None });
-        for (kernel, group, (w, h)) in &self.0 {
-            pass.set_pipeline(&kernel.pipeline);
-            pass.set_bind_group(0, group, &[]);
-            pass.dispatch_workgroups(w.div_ceil(8), h.div_ceil(8), 1);
+        for l in &self.0 {
+            pass.set_pipeline(&l.kernel.pipeline);
+            pass.set_bind_group(0, &l.bindings, &[]);
+            pass.dispatch_workgroups(l.width.div_ceil(8), l.height.div_ceil(8), 1);
         }
     }
 }
@@ -180,7 +188,7 @@ impl Gpu {
             let kernel = self.textures.get(self, Which::Load { channels })?;
             let to = s.contents(self)?;
             // Made each time: it is also the question whether the texture is still there.
-            let group = self
+            let bindings = self
                 .guarded(|| {
                     let view = texture.create_view(&wgpu::TextureViewDescriptor { mip_level_count: Some(1), ..Default::default() });
                     let entries = [
@@ -191,7 +199,7 @@ impl Gpu {
                     self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some("texture"), layout, entries: &entries })
                 })
                 .map_err(|e| err!(Device, "a texture of the application cannot be read: {}", e.message()))?;
-            all.0.push((kernel, group, (texture.width(), texture.height())));
+            all.0.push(Load { kernel, bindings, width: texture.width(), height: texture.height() });
         }
         Ok(all)
     }
