@@ -61,7 +61,7 @@ impl Device {
     ///
     /// # Errors
     /// `Device` if there is none, it cannot be opened, or the crate was built without its feature `wgpu`; `NotReady` in a browser, before
-    /// [`wgpu_async`](Device::wgpu_async).
+    /// `Device::wgpu_async`.
     pub fn wgpu() -> Result<Device> {
         #[cfg(feature = "wgpu")]
         {
