@@ -5,6 +5,16 @@ use lazuli::profile::explain_text;
 use lazuli::{Device, Program, Report};
 use std::process::{Command, ExitCode};
 
+/// As std's, but a reader that has seen enough (`| head`) ends the program without a word.
+macro_rules! println {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        if writeln!(std::io::stdout(), $($text)*).is_err() {
+            std::process::exit(0);
+        }
+    }};
+}
+
 const HELP: &str = "\
 lazuli: looks at devices, measures them, and shows what becomes of a trace
 
