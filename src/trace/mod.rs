@@ -8,7 +8,7 @@
 //! 2. every instruction has the type [`infer`] gives it; elementwise operands have equal shapes, broadcasts are explicit;
 //! 3. a region is read only through `Output`; its traces have no params, and take and yield what [`RegionKind`] says;
 //! 4. a constant is a value of its dtype;
-//! 5. sizes are sane: at most 64 axes, nonzero extents whose product is below 2^47, paddings and steps below that, 65,536
+//! 5. sizes are sane: at most 64 axes, nonzero extents whose product is below 2^47 (2^30 where pointers have 32 bits), paddings and steps below that, 65,536
 //!    operands, regions nested 32 deep. So no pass needs checked arithmetic on extents.
 
 pub mod adopt;
