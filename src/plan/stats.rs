@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 static PLAN_HITS: AtomicU64 = AtomicU64::new(0);
 static PLAN_MISSES: AtomicU64 = AtomicU64::new(0);
+static PLAN_READS: AtomicU64 = AtomicU64::new(0);
 static FLUSHES: AtomicU64 = AtomicU64::new(0);
 
 /// What the engine has done since the process started, over all threads and devices.
@@ -20,6 +21,8 @@ pub struct Stats {
     pub plan_hits: u64,
     /// Evaluations that had to make a plan.
     pub plan_misses: u64,
+    /// Of those, plans that were read from a file, where another process had left them: nothing was simplified, fused or emitted.
+    pub plan_reads: u64,
     /// Plans in the cache.
     pub plans: u64,
     /// Bytes of the plan cache.
@@ -46,6 +49,7 @@ pub fn stats() -> Stats {
         kernel_hits: counters::KERNEL_HITS.load(Relaxed),
         plan_hits: PLAN_HITS.load(Relaxed),
         plan_misses: PLAN_MISSES.load(Relaxed),
+        plan_reads: PLAN_READS.load(Relaxed),
         plans: plans as u64,
         plan_bytes: plan_bytes as u64,
         launches: counters::LAUNCHES.load(Relaxed),
@@ -58,6 +62,10 @@ pub fn stats() -> Stats {
 
 pub(crate) fn looked_up(hit: bool) {
     if hit { &PLAN_HITS } else { &PLAN_MISSES }.fetch_add(1, Relaxed);
+}
+
+pub(super) fn read() {
+    PLAN_READS.fetch_add(1, Relaxed);
 }
 
 pub(super) fn flushed() {

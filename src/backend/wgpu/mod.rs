@@ -28,6 +28,7 @@ pub mod listing;
 mod memory;
 mod pieces;
 mod pipelines;
+mod preparing;
 mod record;
 mod results;
 #[cfg(test)]
