@@ -151,6 +151,8 @@ pub mod counters {
     pub static KERNEL_HITS: AtomicU64 = AtomicU64::new(0);
     /// Kernel launches.
     pub static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+    /// Times a thread waited for a device.
+    pub static WAITS: AtomicU64 = AtomicU64::new(0);
 }
 
 /// Most devices of a process.

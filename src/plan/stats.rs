@@ -29,6 +29,8 @@ pub struct Stats {
     pub plan_bytes: u64,
     /// Kernel launches.
     pub launches: u64,
+    /// Times a thread was made to wait for a graphics device.
+    pub waits: u64,
     /// Recipes computed because they had grown long.
     pub flushes: u64,
     /// Bytes tensors and running plans hold on all devices.
@@ -53,6 +55,7 @@ pub fn stats() -> Stats {
         plans: plans as u64,
         plan_bytes: plan_bytes as u64,
         launches: counters::LAUNCHES.load(Relaxed),
+        waits: counters::WAITS.load(Relaxed),
         flushes: FLUSHES.load(Relaxed),
         bytes_live: sum(|m| m.live),
         bytes_reserved: sum(|m| m.reserved),

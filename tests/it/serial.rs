@@ -56,4 +56,4 @@ macro_rules! alone {
         }
     )*};
 }
-use alone;
+pub(crate) use alone;
