@@ -19,7 +19,7 @@ use tolerance::Class;
 /// Runs traces and collects what is off, so that one test names every op that is.
 pub struct Checker {
     device: Device,
-    /// The device takes subnormal f32 for zero, as WGSL allows: operands have none then.
+    /// The device takes subnormal numbers for zero, as WGSL allows: operands have none then.
     flushes: bool,
     failures: Vec<String>,
     runs: usize,
@@ -41,7 +41,7 @@ impl Checker {
     /// Whether the device takes that number for what it is.
     pub fn keeps(&self, d: DType, s: Scalar) -> bool {
         let x = s.as_f64();
-        !(self.flushes && matches!(d, DType::F32 | DType::BF16) && x != 0.0 && x.abs() < f32::MIN_POSITIVE as f64)
+        !(self.flushes && x != 0.0 && x.abs() < tolerance::least_normal(d))
     }
 
     /// One trace, fused and unfused.
