@@ -62,6 +62,42 @@ fn d_rsqrt(x: f64) -> f64 {
     return 1.0lf / sqrt(x);
 }
 
+// These four by bits and exact sums: drivers that lack them build them from sums which they then simplify away, or lose the sign of zero.
+fn d_trunc(x: f64) -> f64 {
+    let b = bitcast<u64>(x);
+    let e = u32(b >> 52u) & 0x7ffu;
+    if (e < 1023u) {
+        return bitcast<f64>(b & 0x8000000000000000lu);
+    }
+    if (e >= 1075u) {
+        return x;
+    }
+    return bitcast<f64>(b & ~((1lu << (1075u - e)) - 1lu));
+}
+
+fn d_floor(x: f64) -> f64 {
+    let t = d_trunc(x);
+    return select(t, t - 1.0lf, t > x);
+}
+
+fn d_ceil(x: f64) -> f64 {
+    let t = d_trunc(x);
+    return select(t, t + 1.0lf, t < x);
+}
+
+// To nearest, ties to even.
+fn d_round(x: f64) -> f64 {
+    let t = d_trunc(x);
+    let rest = abs(opaque_d(x - t));
+    let odd = d_not_zero(opaque_d(t * 0.5lf) - d_trunc(t * 0.5lf));
+    return select(t, t + d_copysign(1.0lf, x), rest > 0.5lf || (rest == 0.5lf && odd));
+}
+
+// An integer within a hair of 1/2.
+fn d_near(x: f64) -> f64 {
+    return floor(x + 0.5lf);
+}
+
 // Leading zeros of 64 bits that are not all zero.
 fn d_zeros(a: u64) -> u32 {
     let high = u32(a >> 32u);

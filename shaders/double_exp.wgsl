@@ -18,7 +18,7 @@ fn d_expm1_unit(hi: f64, lo: f64) -> f64 {
 // e^x 2^shift.
 fn d_exp_shifted(x: f64, shift: i32) -> f64 {
     let c = clamp(x, -750.0lf, 720.0lf);
-    let n = round(c * 1.4426950408889634lf);
+    let n = d_near(c * 1.4426950408889634lf);
     let r = d_exp_rest(c, n);
     return d_scale2(1.0lf + d_expm1_unit(r.x, r.y), i32(n) + shift);
 }
@@ -35,14 +35,14 @@ fn d_exp2(x: f64) -> f64 {
         return x;
     }
     let c = clamp(x, -1080.0lf, 1030.0lf);
-    let n = round(c);
+    let n = d_near(c);
     let f = c - n;
     return d_scale2(1.0lf + d_expm1_unit(f * 0.6931471805599453lf, f * -2.3190468138462996e-17lf), i32(n));
 }
 
 // For -40 <= x <= 710.
 fn d_expm1_held(x: f64) -> f64 {
-    let n = round(x * 1.4426950408889634lf);
+    let n = d_near(x * 1.4426950408889634lf);
     let r = d_exp_rest(x, n);
     let k = i32(n);
     // Half the result, so that 2^n stays finite where the result still is.
@@ -176,8 +176,8 @@ fn d_pow(x: f64, y: f64) -> f64 {
         return d_nan();
     }
     let big = ay >= 9007199254740992.0lf;
-    let whole = big || trunc(y) == y;
-    let odd = !big && whole && trunc(y * 0.5lf) != y * 0.5lf;
+    let whole = big || d_trunc(y) == y;
+    let odd = !big && whole && d_trunc(y * 0.5lf) != y * 0.5lf;
     let sign = select(0lu, bitcast<u64>(x) & 0x8000000000000000lu, odd);
     let zero = bitcast<u64>(a) == 0lu;
     if (zero || bitcast<u64>(a) == inf) {
@@ -218,7 +218,7 @@ fn d_pow(x: f64, y: f64) -> f64 {
         let over = (a > 1.0lf) == (y > 0.0lf);
         return bitcast<f64>(select(0lu, inf, over) ^ sign ^ u64(p[0].x));
     }
-    let n = round(e);
+    let n = d_near(e);
     let f = (e - n) + (d_product_error(y, log_high, e) + y * log_low);
     let r = d_scale2(1.0lf + d_expm1_unit(f * 0.6931471805599453lf, f * -2.3190468138462996e-17lf), i32(n));
     return bitcast<f64>(bitcast<u64>(r) ^ sign);

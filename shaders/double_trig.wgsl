@@ -76,7 +76,7 @@ fn d_quadrant(x: f64) -> vec3<f64> {
         }
         return q;
     }
-    let n = round(x * 0.6366197723675814lf);
+    let n = d_near(x * 0.6366197723675814lf);
     // Each difference is followed by what its rounding left.
     let r0 = opaque_d(x - n * 1.5707963267341256lf);
     let w1 = n * 6.077100506303966e-11lf;

@@ -278,6 +278,7 @@ impl<'a> Emitter<'a> {
                 (DType::F32, _) if b.element == Element::Four => "vec4<f32>",
                 (DType::I32, _) if b.element == Element::Four => "vec4<i32>",
                 (DType::U32, _) if b.element == Element::Four => "vec4<u32>",
+                (DType::F64, _) if b.element == Element::Four => "vec4<f64>",
                 (DType::F32, _) => "f32",
                 (DType::I32, _) => "i32",
                 (DType::I64, _) => "vec2<u32>",

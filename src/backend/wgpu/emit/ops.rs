@@ -70,6 +70,7 @@ pub fn unary(op: Unary, d: DType, a: &str) -> String {
             Unary::Cosh => own("cosh"),
             Unary::Tanh => own("tanh"),
             Unary::Erf => own("erf"),
+            Unary::Floor | Unary::Ceil | Unary::Round | Unary::Trunc if d == DType::F64 => own(op.name()),
             Unary::Floor => call("floor"),
             Unary::Ceil => call("ceil"),
             Unary::Round => call("round"),
