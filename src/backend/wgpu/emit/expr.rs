@@ -268,6 +268,14 @@ impl Emitter<'_> {
                 let a = self.e(*a);
                 format!("{a} - {}", opaque(x.dtype, &a))
             }
+            // And a + (b - a) for b, which in F64 is computed for what it leaves: compensated sums, clamps that pass derivatives on.
+            ExprKind::Binary(op @ (Binary::Add | Binary::Sub), a, b) if x.dtype == DType::F64 => {
+                let [a, b] = [*a, *b].map(|e| match self.k.exprs[e.index()].kind {
+                    ExprKind::Binary(Binary::Add | Binary::Sub, ..) => opaque(x.dtype, &self.e(e)),
+                    _ => self.e(e),
+                });
+                binary(*op, x.dtype, &a, &b)
+            }
             ExprKind::Binary(op, a, b) => binary(*op, x.dtype, &self.e(*a), &self.e(*b)),
             ExprKind::Compare(op, a, b) => compare(*op, of(*a), &self.e(*a), &self.e(*b)),
             ExprKind::Select(m, a, b) => format!("select({}, {}, {})", self.e(*b), self.e(*a), self.e(*m)),

@@ -5,8 +5,8 @@
 //! barriers and loads are dear and arithmetic is not, get a block per subgroup: each invocation has four columns of all of its rows, and
 //! hands its share of the left factor round. What follows the product is computed on the registers.
 
-use super::rows;
 use super::ops::{literal, type_of};
+use super::rows;
 use super::wide::{WIDE, WideStores};
 use super::{Depends, Emitter, LONGEST};
 use crate::base::error::bail;
@@ -380,7 +380,8 @@ impl Product {
         let batches = self.extent(e, &self.batch);
         let count = |tile: usize| batches * m.div_ceil(tile) * n.div_ceil(tile);
         // Fours of rows, and of columns, an invocation has.
-        let halves = if !e.data && count(2 * SIDE * WIDE) >= MANY && e.target.shared as usize >= (4 << 10) * self.dtype.size() { 2 } else { 1 };
+        let halves =
+            if !e.data && count(2 * SIDE * WIDE) >= MANY && e.target.shared as usize >= (4 << 10) * self.dtype.size() { 2 } else { 1 };
         let tile = SIDE * WIDE * halves;
         e.widen(&[self.deepest(e), self.row, self.last()])?;
         e.workgroup = (SIDE * SIDE) as u32;
