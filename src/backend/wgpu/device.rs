@@ -69,7 +69,7 @@ impl Backend for &'static WgpuDevice {
     }
 
     fn supports(&self, d: DType) -> bool {
-        super::supports(d)
+        super::supports(d) || self.gpu().target.double
     }
 
     fn allocate(&self, bytes: usize) -> Result<Arc<dyn Storage>> {

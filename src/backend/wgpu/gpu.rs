@@ -157,6 +157,7 @@ impl Gpu {
             data_points: DATA_POINTS,
             wide: true,
             long: software && !bounds.floor && features.contains(F::SHADER_INT64),
+            double: !bounds.floor && features.contains(F::SHADER_F64 | F::SHADER_INT64),
             subgroup: match features.contains(F::SUBGROUP) && !bounds.floor && info.subgroup_min_size == info.subgroup_max_size {
                 true => info.subgroup_min_size,
                 false => 0,
