@@ -44,10 +44,9 @@ impl Coral {
     /// A few seeds.
     pub fn new(dev: &Device) -> Coral {
         // Sown on the processor: what is uploaded needs no program on the device.
-        let bare = Device::cpu().scope(|| Coral { food: Tensor::ones(SIZE), coral: Tensor::zeros(SIZE) });
-        let sown = (0..9).fold(bare, |c, k| {
-            let at = [k as f32 * 0.618, k as f32 * 0.37].map(|x| x.fract());
-            c.brushed(Brush { at, plants: 0.6 })
+        let sown = Device::cpu().scope(|| {
+            let bare = Coral { food: Tensor::ones(SIZE), coral: Tensor::zeros(SIZE) };
+            (0..9).fold(bare, |c, k| c.brushed(Brush { at: [0.618, 0.37].map(|x| (k as f32 * x).fract()), plants: 0.6 }))
         });
         Coral { food: sown.food.to_device(dev), coral: sown.coral.to_device(dev) }
     }
@@ -75,7 +74,7 @@ impl Coral {
             sum(0) * &stretch + sum(1) - (beside(f, 1, 1) - beside(f, 1, -1)) * &slope
         };
         // Spots on one side of the ring, ridges on the other.
-        let dies = along.cos() * 0.0022 + 0.0618;
+        let dies = along.cos() * 0.0026 + 0.0620;
         let Coral { food, coral } = self.brushed(brush);
         let (food, coral) = fori_loop(0..ROUNDS, (food, coral), |_, (food, coral): (Tensor, Tensor)| {
             let eaten = &food * &coral * &coral;
@@ -87,7 +86,7 @@ impl Coral {
 
     /// Height, 0 to about 1.
     fn height(&self) -> Tensor {
-        let x = (&self.coral * 3.2).clamp(0.0, 1.0);
+        let x = (&self.coral * 2.7).clamp(0.0, 1.0);
         &x * &x * (3.0 - &x * 2.0)
     }
 
