@@ -56,7 +56,7 @@ struct Spins;
 impl Plugin for ScenePlugin {
     fn build(&self, app: &mut App) {
         app.insert_resource(self.clone()).insert_resource(ClearColor(Color::srgb(0.015, 0.02, 0.035)));
-        app.add_plugins((LazuliPlugin, ExtractResourcePlugin::<Torus3d, RenderApp>::default()));
+        app.add_plugins((LazuliPlugin, ExtractResourcePlugin::<Torus3d>::default()));
         app.add_systems(Startup, set_up).add_systems(Update, (spin, poke, count));
         let render = app.sub_app_mut(RenderApp);
         render.add_systems(RenderStartup, sow.after(plugin::open)).add_systems(RenderGraph, grow.before(camera_driver));
