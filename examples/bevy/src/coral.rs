@@ -14,7 +14,7 @@ pub const RADII: [f32; 2] = [1.0, 0.42];
 /// How far the coral stands out.
 const RELIEF: f32 = 0.05;
 /// Rounds of the reaction in a frame.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 20;
 
 /// What the pointer does: at a place (0 to 1 along the ring and around the tube) coral is planted, or less than none taken away.
 #[derive(Clone, Copy, Debug, Default)]

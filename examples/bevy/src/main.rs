@@ -23,7 +23,7 @@ A coral that grows on a torus. Drag to take it away, with the right button to pl
 
 cargo run --release --manifest-path examples/bevy/Cargo.toml -- [OPTIONS]
 
-  --frames N   ends after so many   [until the window is closed; 600 without one]
+  --frames N   ends after so many   [until the window is closed; 240 without one]
   --out DIR    no window: every 60th frame goes to DIR as a PNG file
   --help       this text";
 
@@ -51,7 +51,7 @@ fn main() -> lazuli::Result<AppExit> {
             let patient = RenderPlugin { synchronous_pipeline_compilation: true, ..default() };
             let unseen = live.set(nowhere).set(patient).disable::<WinitPlugin>();
             bevy.add_plugins((unseen, ScheduleRunnerPlugin::run_loop(Duration::ZERO)));
-            bevy.add_plugins(ScenePlugin { frames: Some(frames.unwrap_or(600)), out })
+            bevy.add_plugins(ScenePlugin { frames: Some(frames.unwrap_or(240)), out })
         }
     };
     Ok(bevy.run())
