@@ -8,7 +8,7 @@ use lazuli::{PadMode, fori_loop};
 use std::f32::consts::TAU;
 
 /// Cells along the ring and around its tube.
-pub const SIZE: [usize; 2] = [384, 192];
+pub const SIZE: [usize; 2] = [288, 144];
 /// Radii of the ring and of its tube.
 pub const RADII: [f32; 2] = [1.0, 0.42];
 /// How far the coral stands out.

@@ -5,7 +5,6 @@ use crate::plugin::{self, Engine, LazuliPlugin};
 use bevy::app::AppExit;
 use bevy::asset::RenderAssetUsages;
 use bevy::camera::RenderTarget;
-use bevy::camera::visibility::NoFrustumCulling;
 use bevy::core_pipeline::schedule::camera_driver;
 use bevy::core_pipeline::tonemapping::Tonemapping;
 use bevy::image::ImageSampler;
@@ -116,7 +115,7 @@ fn set_up(
     let colours = images.add(colours);
     let material = StandardMaterial { base_color_texture: Some(colours.clone()), perceptual_roughness: 0.42, ..default() };
     let tilted = Transform::from_rotation(Quat::from_rotation_x(0.35));
-    let spinning = (Spins, Mesh3d(mesh.clone()), MeshMaterial3d(materials.add(material)), NoFrustumCulling, Transform::default());
+    let spinning = (Spins, Mesh3d(mesh.clone()), MeshMaterial3d(materials.add(material)), Transform::default());
     commands.spawn((tilted, Visibility::default())).with_child(spinning);
     commands.insert_resource(Torus3d { mesh, colours, brush: Brush::default(), live: options.out.is_none() });
 
@@ -157,11 +156,13 @@ fn count(
     mut commands: Commands,
     mut exit: MessageWriter<AppExit>,
 ) {
+    // In the very first there is nothing to see: Bevy is loading.
+    let frame = *shown;
     *shown += 1;
-    let last = Some(*shown) == options.frames;
+    let last = Some(frame) == options.frames;
     match (&options.out, cameras.single()) {
-        (Some(out), Ok(target)) if *shown % 60 == 0 || last => {
-            let path = out.join(format!("bevy_{:04}.png", *shown));
+        (Some(out), Ok(target)) if frame > 0 && (frame % 60 == 0 || last) => {
+            let path = out.join(format!("bevy_{frame:04}.png"));
             let save = move |shot: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| -> Result {
                 shot.image.clone().try_into_dynamic()?.to_rgb8().save(&path)?;
                 println!("{}", path.display());
