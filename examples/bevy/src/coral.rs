@@ -8,11 +8,12 @@ use lazuli::{PadMode, fori_loop};
 use std::f32::consts::TAU;
 
 /// Cells along the ring and around its tube.
-pub const SIZE: [usize; 2] = [288, 144];
+pub const SIZE: [usize; 2] = [384, 192];
 /// Radii of the ring and of its tube.
 pub const RADII: [f32; 2] = [1.0, 0.42];
 /// How far the coral stands out.
 const RELIEF: f32 = 0.05;
+const SEEDS: usize = 15;
 /// Rounds of the reaction in a frame.
 const ROUNDS: usize = 20;
 
@@ -46,7 +47,10 @@ impl Coral {
         // Sown on the processor: what is uploaded needs no program on the device.
         let sown = Device::cpu().scope(|| {
             let bare = Coral { food: Tensor::ones(SIZE), coral: Tensor::zeros(SIZE) };
-            (0..9).fold(bare, |c, k| c.brushed(Brush { at: [0.618, 0.37].map(|x| (k as f32 * x).fract()), plants: 0.6 }))
+            (0..SEEDS).fold(bare, |c, k| {
+                let at = [(k as f32 * 0.618).fract(), k as f32 / SEEDS as f32];
+                c.brushed(Brush { at, plants: 0.6 })
+            })
         });
         Coral { food: sown.food.to_device(dev), coral: sown.coral.to_device(dev) }
     }
@@ -86,7 +90,7 @@ impl Coral {
 
     /// Height, 0 to about 1.
     fn height(&self) -> Tensor {
-        let x = (&self.coral * 2.7).clamp(0.0, 1.0);
+        let x = (&self.coral * 2.4).clamp(0.0, 1.0);
         &x * &x * (3.0 - &x * 2.0)
     }
 
@@ -113,9 +117,9 @@ impl Coral {
     pub fn colours(&self) -> Tensor {
         let height = self.height().transpose(0, 1);
         let food = self.food.transpose(0, 1).clamp(0.0, 1.0);
-        let (flesh, tips) = ((&height * 1.6).clamp(0.0, 1.0), (&height * 2.5 - 1.5).clamp(0.0, 1.0));
+        let (flesh, tips) = ((&height * 1.6).clamp(0.0, 1.0), (&height * 2.0 - 1.0).clamp(0.0, 1.0));
         // Of water, flesh and tips, one channel each.
-        let channels = [[0.01, 0.95, 1.0], [0.04, 0.13, 0.75], [0.10, 0.06, 0.45]].map(|[water, red, light]| {
+        let channels = [[0.01, 0.9, 1.0], [0.05, 0.10, 0.55], [0.11, 0.05, 0.25]].map(|[water, red, light]| {
             let below = &food * water;
             let coral = &below + (red - &below) * &flesh;
             &coral + (light - &coral) * &tips
