@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const HELP: &str = "\
-A coral that grows on a torus. Drag to take it away, with the right button to plant it; it grows again.
+A coral that grows on a torus. Drag to plant it, with the right button to take it away; it grows again.
 
 cargo run --release --manifest-path examples/bevy/Cargo.toml -- [OPTIONS]
 

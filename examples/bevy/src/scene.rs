@@ -141,9 +141,9 @@ fn spin(mut spinning: Single<&mut Transform, With<Spins>>) {
     spinning.rotate_y(0.004);
 }
 
-/// Where the pointer's ray meets the torus, a button held, coral is taken away or planted.
+/// Where the pointer's ray meets the torus, the left button plants coral and the right one takes it away.
 fn poke(rays: Res<RayMap>, buttons: Res<ButtonInput<MouseButton>>, mut cast: MeshRayCast, mut torus: ResMut<Torus3d>) {
-    let plants = f32::from(buttons.pressed(MouseButton::Right)) - f32::from(buttons.pressed(MouseButton::Left));
+    let plants = f32::from(buttons.pressed(MouseButton::Left)) - f32::from(buttons.pressed(MouseButton::Right));
     let hit = rays.map.values().find_map(|&ray| cast.cast_ray(ray, &default()).first().and_then(|(_, hit)| hit.uv));
     torus.brush = hit.map_or(Brush::default(), |uv| Brush { at: uv.into(), plants });
 }
@@ -161,7 +161,7 @@ fn count(
     *shown += 1;
     let last = Some(frame) == options.frames;
     match (&options.out, cameras.single()) {
-        (Some(out), Ok(target)) if frame > 0 && (frame % 60 == 0 || last) => {
+        (Some(out), Ok(target)) if frame > 0 && (frame.is_multiple_of(60) || last) => {
             let path = out.join(format!("bevy_{frame:04}.png"));
             let save = move |shot: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| -> Result {
                 shot.image.clone().try_into_dynamic()?.to_rgb8().save(&path)?;
