@@ -114,6 +114,7 @@ fn encoding(c: &mut Criterion) {
             })
         });
         let mut state = dev.scope(|| Tensor::randn([8, 8]));
+        state.eval().expect("it is computed");
         group.bench_with_input(BenchmarkId::new("encode_into", kernels), &kernels, |b, &kernels| {
             b.iter_custom(|frames| {
                 (0..frames).fold(Duration::ZERO, |sum, frame| {
@@ -132,6 +133,7 @@ fn encoding(c: &mut Criterion) {
     }
     // A frame that comes before its program of 400 operations is ready.
     let x = dev.scope(|| Tensor::randn([64, 64]));
+    x.eval().expect("it is computed");
     let mut programs = 0;
     group.bench_function("not_ready", |b| {
         b.iter_custom(|calls| {
