@@ -1,5 +1,5 @@
-//! A Bevy scene whose mesh and texture are tensors: a coral grows on a torus, computed by a tensor program on Bevy's own graphics device, in
-//! the encoders of Bevy's frame. Nothing is read back, nothing waits, and only Bevy submits. Needs Rust 1.97, as Bevy does.
+//! A Bevy scene whose mesh and texture are tensors: a coral grows on a torus, computed by a tensor program on Bevy's own graphics device,
+//! in the encoders of Bevy's frame. Nothing is read back, nothing waits, and only Bevy submits. Needs Rust 1.97, as Bevy does.
 
 // The device is Bevy's.
 #[path = "../../common/app.rs"]
