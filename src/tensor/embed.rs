@@ -26,7 +26,7 @@ impl Device {
     /// The application's own device: tensors live in its memory, and programs are put in its encoders by
     /// [`encode_into`](Device::encode_into). To be called once for a device: what a second call returns is another one to the engine. Of its
     /// callbacks none is touched. `eval` and host reads are there too: they submit to the queue and wait, because they are asked to; nothing
-    /// else does.
+    /// else does. F64 is there if it was opened with `Features::SHADER_F64` and `SHADER_INT64`.
     ///
     /// # Errors
     /// `Device` if it was opened without compute.

@@ -50,7 +50,7 @@ impl Opened {
         let info = adapter.get_info();
         let limits = if bounds.floor { wgpu::Limits::default() } else { adapter.limits() };
         use wgpu::Features as F;
-        let features = adapter.features() & (F::TIMESTAMP_QUERY | F::SUBGROUP | F::SHADER_INT64 | F::PIPELINE_CACHE);
+        let features = adapter.features() & (F::TIMESTAMP_QUERY | F::SUBGROUP | F::SHADER_INT64 | F::SHADER_F64 | F::PIPELINE_CACHE);
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("lazuli"),

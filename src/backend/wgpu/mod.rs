@@ -9,7 +9,8 @@
 //!
 //! A tensor is a buffer of its own (several, if it is larger than a buffer can be), a plan's temporaries are parts of one. Each argument is
 //! bound by itself, typed; types narrower than a word are packed in words; I64 is a pair of words, with arithmetic of our own, on every
-//! device; there is no F64.
+//! device. F64 is native where the device has it (Vulkan's `shaderFloat64`, with 64-bit integers), its functions our own: GLSL's are of 32
+//! bits only. Elsewhere it is refused.
 //!
 //! Invariants: a module's text does not depend on where buffers lie; errors of the device are errors of the call, never panics; the queue
 //! runs submissions in order, so a buffer given back may be handed out at once.
@@ -28,6 +29,7 @@ pub mod listing;
 mod memory;
 mod pieces;
 mod pipelines;
+mod preparing;
 mod record;
 mod results;
 #[cfg(test)]
@@ -46,7 +48,7 @@ use std::sync::Mutex;
 /// What devices of this backend are called.
 pub const KIND: &str = "wgpu";
 
-/// Whether its kernels know a type.
+/// Whether the kernels of every device know a type.
 pub fn supports(d: DType) -> bool {
     d != DType::F64
 }
@@ -67,7 +69,8 @@ pub fn validate(text: &str, target: &emit::Target) -> Result<()> {
     let refused = |e: String| err!(Internal, "wgpu: a module is not valid: {e}");
     let module = naga::front::wgsl::parse_str(text).map_err(|e| refused(e.emit_to_string(text)))?;
     let mut has = valid::Capabilities::empty();
-    has.set(valid::Capabilities::SHADER_INT64, target.long);
+    has.set(valid::Capabilities::SHADER_INT64, target.long || target.double);
+    has.set(valid::Capabilities::FLOAT64, target.double);
     has.set(valid::Capabilities::SUBGROUP, target.subgroup > 0);
     let mut v = valid::Validator::new(valid::ValidationFlags::all(), has);
     if target.subgroup > 0 {

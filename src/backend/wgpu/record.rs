@@ -57,7 +57,7 @@ pub(super) fn word_of(v: Scalar, d: DType, high: bool) -> u32 {
         DType::F32 | DType::F16 | DType::BF16 => (v.as_f64() as f32).to_bits(),
         DType::Bool => v.as_bool() as u32,
         _ => {
-            let x = v.as_i64() as u64;
+            let x = if d == DType::F64 { v.as_f64().to_bits() } else { v.as_i64() as u64 };
             (if high { x >> 32 } else { x }) as u32
         }
     }

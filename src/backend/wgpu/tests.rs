@@ -16,6 +16,8 @@ fn every_sample_is_a_valid_module() {
             for data_points in [0, 1 << 20] {
                 for offset in [false, true] {
                     let floor = Target { data_points, ..Target::floor() };
+                    let double = text.contains("f64");
+                    let floor = Target { double, ..floor };
                     let t = if software { Target { workgroup: 64, software, long: offset, subgroup: 8, ..floor } } else { floor };
                     let m = emit(&k, &t, &uses(&k, offset), false).unwrap_or_else(|e| panic!("{e}\n{text}"));
                     if let Err(e) = validate(&m.text, &t) {

@@ -68,7 +68,7 @@ impl Program {
     /// Loops of a fixed length become their launches, a branch becomes launches that take their size from a buffer.
     ///
     /// # Errors
-    /// `Argument` if the program draws random numbers, or has a loop that looks at data to know when to end; `DType` for F64; `Memory` if a
+    /// `Argument` if the program draws random numbers, or has a loop that looks at data to know when to end; `DType` for F64, which few devices have; `Memory` if a
     /// tensor is larger than every device's buffers; `Io` if something cannot be written, or `dir` holds what is no export; what reading a
     /// weight reports. Then `dir` is as it was.
     ///
@@ -86,6 +86,9 @@ impl Program {
     pub fn export_kernels(&self, dir: impl AsRef<Path>, target: Target) -> Result<()> {
         if self.draws > 0 {
             bail!(Argument, "a program that draws random numbers cannot be exported: give it the numbers as an argument");
+        }
+        if let Some(i) = self.trace.insts.iter().find(|i| !wgpu::supports(i.dtype)) {
+            bail!(DType, "a program that computes in {} cannot be exported: few devices have it; cast to f32 in the program", i.dtype);
         }
         let lowered = plan::lower_for(&self.trace, wgpu::KIND, &wgpu::supports, listing::ALIGNMENT)?;
         let names = self.inputs.iter().chain(self.weights.iter().map(|w| &w.0));

@@ -19,8 +19,8 @@ use tolerance::Class;
 /// Runs traces and collects what is off, so that one test names every op that is.
 pub struct Checker {
     device: Device,
-    /// The device takes subnormal f32 for zero, as WGSL allows: operands have none then.
-    flushes: bool,
+    /// The device takes subnormal numbers of F32, of F64 for zero, as WGSL allows: operands have none then.
+    flushes: [bool; 2],
     failures: Vec<String>,
     runs: usize,
     /// Runs of types that the device has not, refused with an error that says so.
@@ -29,19 +29,25 @@ pub struct Checker {
 
 impl Checker {
     pub fn on(device: Device) -> Checker {
-        let mut t = Trace::new();
-        let (x, p) = (t.input(DType::F32, Shape::new(&[1])), t.param(DType::F32));
-        let p = t.broadcast(p, &Shape::new(&[1]));
-        t.outputs = vec![t.binary(lazuli::trace::Binary::Mul, x, p)];
-        let x = HostTensor::from_scalars(DType::F32, Shape::new(&[1]), [Scalar::Float(1e-40)]);
-        let twice = lazuli::plan::run_trace(&t, &[x], &[Scalar::Float(2.0)], How::Fused, device.id()).expect("it doubles a number");
-        Checker { device, flushes: twice[0].get(0).as_f64() == 0.0, failures: Vec::new(), runs: 0, refused: 0 }
+        let flushes = [(DType::F32, 1e-40), (DType::F64, 1e-310)].map(|(d, tiny)| {
+            let mut t = Trace::new();
+            let (x, p) = (t.input(d, Shape::new(&[1])), t.param(d));
+            let p = t.broadcast(p, &Shape::new(&[1]));
+            t.outputs = vec![t.binary(lazuli::trace::Binary::Mul, x, p)];
+            let x = HostTensor::from_scalars(d, Shape::new(&[1]), [Scalar::Float(tiny)]);
+            match lazuli::plan::run_trace(&t, &[x], &[Scalar::Float(2.0)], How::Fused, device.id()) {
+                Ok(twice) => twice[0].get(0).as_f64() == 0.0,
+                Err(e) if d == DType::F64 && e.kind() == ErrorKind::DType => true,
+                Err(e) => panic!("it doubles a number: {e}"),
+            }
+        });
+        Checker { device, flushes, failures: Vec::new(), runs: 0, refused: 0 }
     }
 
     /// Whether the device takes that number for what it is.
     pub fn keeps(&self, d: DType, s: Scalar) -> bool {
         let x = s.as_f64();
-        !(self.flushes && matches!(d, DType::F32 | DType::BF16) && x != 0.0 && x.abs() < f32::MIN_POSITIVE as f64)
+        !(self.flushes[usize::from(d == DType::F64)] && x != 0.0 && x.abs() < tolerance::least_normal(d))
     }
 
     /// One trace, fused and unfused.

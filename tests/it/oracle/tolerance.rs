@@ -68,13 +68,22 @@ pub fn magnitude(x: &HostTensor) -> HostTensor {
     HostTensor::from_scalars(x.dtype, x.shape.clone(), x.scalars().map(|s| Scalar::Float(s.as_f64().abs())).collect::<Vec<_>>())
 }
 
+/// Below, a device may take a number of that type for zero: half types are computed in f32, in which those of f16 are normal.
+pub fn least_normal(d: DType) -> f64 {
+    match d {
+        DType::F32 | DType::BF16 => f32::MIN_POSITIVE as f64,
+        DType::F64 => f64::MIN_POSITIVE,
+        _ => 0.0,
+    }
+}
+
 /// Whether two results are both zero or subnormal.
-fn flushed(x: f64, y: f64) -> bool {
-    let small = |v: f64| v.abs() < f32::MIN_POSITIVE as f64;
+fn flushed(d: DType, x: f64, y: f64) -> bool {
+    let small = |v: f64| v.abs() < least_normal(d);
     small(x) && small(y) && (x != 0.0 || y != 0.0) && (x == 0.0 || y == 0.0)
 }
 
-/// `graphics`: the device may take subnormal f32 for zero.
+/// `graphics`: the device may take subnormal numbers for zero.
 pub fn compare(got: &HostTensor, want: &HostTensor, scale: Option<&HostTensor>, class: Class, graphics: bool) -> Result<(), String> {
     if got.dtype != want.dtype || got.shape != want.shape {
         return Err(format!("{} {}, expected {} {}", got.dtype, got.shape, want.dtype, want.shape));
@@ -88,7 +97,7 @@ pub fn compare(got: &HostTensor, want: &HostTensor, scale: Option<&HostTensor>, 
             let size = scale.map_or(y.abs(), |s| s.get(i).as_f64());
             if x.is_nan() || y.is_nan() {
                 x.is_nan() && y.is_nan()
-            } else if graphics && d != DType::F16 && flushed(x, y) {
+            } else if graphics && flushed(d, x, y) {
                 true
             } else if x == y {
                 class != Class::Exact || x.is_sign_negative() == y.is_sign_negative()

@@ -1,5 +1,5 @@
 //! Emitted WGSL of a list of ops, kept in `tests/golden` so that a change shows as a difference. `LAZULI_BLESS=1` rewrites the files. Every
-//! module is validated with the capabilities that every WebGPU device has. Needs no adapter.
+//! module is validated with the capabilities that every WebGPU device has, those in F64 with that besides. Needs no adapter.
 
 use crate::op_tables::samples::{SAMPLES, Sample};
 use lazuli::backend::wgpu::emit::{ArgUse, Module, Target, emit};
@@ -67,6 +67,9 @@ const KEPT: [&str; 52] = [
     "nn.functional.dropout",
 ];
 
+/// Those kept in F64 too, for devices that have it.
+const DOUBLES: [&str; 4] = ["exp", "remainder", "softmax", "matmul"];
+
 fn inputs(s: &Sample, dtype: DType) -> Vec<Tensor> {
     let make = |shape: &&[usize]| Tensor::from_vec(vec![1.5f32; shape.iter().product()], *shape).cast(dtype);
     let all: Vec<Tensor> = s.shapes.iter().map(make).collect();
@@ -97,15 +100,24 @@ fn file(name: &str) -> PathBuf {
 fn modules_are_as_kept() {
     let bless = std::env::var_os("LAZULI_BLESS").is_some();
     let mut changed = Vec::new();
-    for name in KEPT {
+    let floor = Target::floor();
+    let double = Target { double: true, ..Target::floor() };
+    for (name, target) in KEPT.into_iter().map(|n| (n, &floor)).chain(DOUBLES.into_iter().map(|n| (n, &double))) {
         let s = SAMPLES.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("no sample is called {name}"));
-        let dtype = if name.starts_with("bitwise") || name.ends_with("one_hot") { DType::I64 } else { DType::F32 };
+        let dtype = match name {
+            _ if target.double => DType::F64,
+            _ if name.starts_with("bitwise") || name.ends_with("one_hot") => DType::I64,
+            _ => DType::F32,
+        };
         let mut text = String::new();
-        for m in modules(&(s.call)(&inputs(s, dtype)), &Target::floor()) {
+        for m in modules(&(s.call)(&inputs(s, dtype)), target) {
+            if let Err(e) = validate(&m.text, target) {
+                panic!("{name} of {dtype}: {e}\n{}", m.text);
+            }
             let _ = write!(text, "// {} workgroups, {} bytes of workspace\n{}\n", m.groups, m.workspace, m.text);
         }
         assert!(!text.is_empty(), "{name} has no kernel");
-        let path = file(name);
+        let path = file(&if target.double { format!("f64_{name}") } else { name.to_string() });
         if bless {
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
             std::fs::write(&path, &text).expect("writable");
@@ -122,15 +134,16 @@ fn every_module_is_valid() {
     let large = Target { data_points: 0, ..Target::floor() };
     let software = Target { software: true, workgroup: 64, ..large.clone() };
     let targets = [Target::floor(), large, software.clone(), Target { long: true, subgroup: 8, ..software }];
+    let doubles = targets.clone().map(|t| Target { double: true, ..t });
     let mut count = 0;
     for s in SAMPLES {
-        for dtype in [DType::F32, DType::F16, DType::BF16, DType::I32, DType::I64, DType::U32, DType::U8, DType::Bool] {
+        for dtype in DType::ALL {
             let Ok(y) = lazuli::catch(|| (s.call)(&inputs(s, dtype))) else { continue };
-            // What a composition does in f64 the device refuses.
-            if lazuli::explain(&[&y]).trace().contains("f64") || lazuli::explain(&[&y]).kernels().is_empty() {
+            if lazuli::explain(&[&y]).kernels().is_empty() {
                 continue;
             }
-            for t in &targets {
+            // What a composition does in F64 is for devices that have it.
+            for t in if lazuli::explain(&[&y]).trace().contains("f64") { &doubles } else { &targets } {
                 for m in modules(&y, t) {
                     count += 1;
                     if let Err(e) = validate(&m.text, t) {
@@ -140,5 +153,5 @@ fn every_module_is_valid() {
             }
         }
     }
-    assert!(count > 2000, "{count}");
+    assert!(count > 3000, "{count}");
 }

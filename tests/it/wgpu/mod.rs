@@ -3,6 +3,7 @@
 mod browser;
 mod chromium;
 mod device;
+mod doubles;
 mod embed;
 mod export;
 mod faults;

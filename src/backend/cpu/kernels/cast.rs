@@ -7,6 +7,7 @@ use super::{Isa, TileFn, integer};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 use crate::base::DType;
+use crate::base::dtype::round_float;
 use half::{bf16, f16};
 
 pub(super) fn f16_to_f32(x: u16) -> f32 {
@@ -134,9 +135,9 @@ macro_rules! to_all {
             DType::U32 => kernel!($isa, $from => u32, |$x| $x as u32),
             DType::U8 => kernel!($isa, $from => u8, |$x| $x as u8),
             DType::Bool => kernel!($isa, $from => u8, |$x| ($x != (0 as $from)) as u8),
-            // Through f64, which every value below the half types' overflow fits: rounded once.
-            DType::F16 => kernel!(calls, $from => u16, |$x| f16::from_f64($float).to_bits()),
-            DType::BF16 => kernel!(calls, $from => u16, |$x| bf16::from_f64($float).to_bits()),
+            // Through f64, which every value below the half types' overflow fits: rounded once. (The half crate alone goes by way of f32.)
+            DType::F16 => kernel!(calls, $from => u16, |$x| f16::from_f64(round_float(DType::F16, $float)).to_bits()),
+            DType::BF16 => kernel!(calls, $from => u16, |$x| bf16::from_f64(round_float(DType::BF16, $float)).to_bits()),
         }
     };
 }

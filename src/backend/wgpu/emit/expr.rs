@@ -1,6 +1,6 @@
 //! What happens at one point: expressions, indices, loads and stores.
 
-use super::ops::{binary, cast, compare, type_of, unary};
+use super::ops::{binary, cast, compare, opaque, type_of, unary};
 use super::{Binding, Depends, Element, Emitter, Word};
 use crate::base::error::bail;
 use crate::base::{DType, Result, Scalar};
@@ -113,6 +113,13 @@ impl Emitter<'_> {
                 let w = self.word(Word::Fixed(x.to_bits()));
                 format!("bitcast<f32>({w})")
             }
+            DType::F64 => {
+                let x = s.as_f64();
+                if x.is_normal() {
+                    return format!("{x:?}lf");
+                }
+                self.fixed_double(x)
+            }
             DType::I32 => match s.as_i64() as i32 {
                 i32::MIN => "bitcast<i32>(0x80000000u ^ p[0].x)".to_string(),
                 v if v < 0 => format!("({v})"),
@@ -127,12 +134,20 @@ impl Emitter<'_> {
         }
     }
 
+    /// A number that is data, though it is always the same.
+    pub(super) fn fixed_double(&mut self, x: f64) -> String {
+        let bits = x.to_bits();
+        let (low, high) = (self.word(Word::Fixed(bits as u32)), self.word(Word::Fixed((bits >> 32) as u32)));
+        format!("d_of({low}, {high})")
+    }
+
     fn param(&mut self, n: u32, d: DType) -> String {
         let low = self.word(Word::Param(n, false));
         match d {
             DType::F32 | DType::F16 | DType::BF16 => format!("bitcast<f32>({low})"),
             DType::I32 => format!("bitcast<i32>({low})"),
             DType::I64 => format!("vec2<u32>({low}, {})", self.word(Word::Param(n, true))),
+            DType::F64 => format!("d_of({low}, {})", self.word(Word::Param(n, true))),
             DType::Bool => format!("{low} != 0u"),
             _ => low,
         }
@@ -194,6 +209,7 @@ impl Emitter<'_> {
                 DType::F32 => format!("bitcast<f32>({})", word(&at)),
                 DType::I32 => format!("bitcast<i32>({})", word(&at)),
                 DType::I64 => format!("vec2<u32>({}, {})", word(&format!("2 * {at}")), word(&format!("2 * {at} + 1"))),
+                DType::F64 => format!("d_of({}, {})", word(&format!("2 * {at}")), word(&format!("2 * {at} + 1"))),
                 _ => word(&at),
             };
         }
@@ -248,7 +264,18 @@ impl Emitter<'_> {
             ExprKind::InBounds(mask) => self.bounds(mask),
             ExprKind::Unary(op, a) => unary(*op, x.dtype, &self.e(*a)),
             // Compilers take x - x for 0, also where x is infinite.
-            ExprKind::Binary(Binary::Sub, a, b) if a == b && x.dtype.is_float() => format!("{0} - opaque_f({0})", self.e(*a)),
+            ExprKind::Binary(Binary::Sub, a, b) if a == b && x.dtype.is_float() => {
+                let a = self.e(*a);
+                format!("{a} - {}", opaque(x.dtype, &a))
+            }
+            // And a + (b - a) for b, which in F64 is computed for what it leaves: compensated sums, clamps that pass derivatives on.
+            ExprKind::Binary(op @ (Binary::Add | Binary::Sub), a, b) if x.dtype == DType::F64 => {
+                let [a, b] = [*a, *b].map(|e| match self.k.exprs[e.index()].kind {
+                    ExprKind::Binary(Binary::Add | Binary::Sub, ..) => opaque(x.dtype, &self.e(e)),
+                    _ => self.e(e),
+                });
+                binary(*op, x.dtype, &a, &b)
+            }
             ExprKind::Binary(op, a, b) => binary(*op, x.dtype, &self.e(*a), &self.e(*b)),
             ExprKind::Compare(op, a, b) => compare(*op, of(*a), &self.e(*a), &self.e(*b)),
             ExprKind::Select(m, a, b) => format!("select({}, {}, {})", self.e(*b), self.e(*a), self.e(*m)),
@@ -284,6 +311,10 @@ impl Emitter<'_> {
             }
             let (b, at) = self.place(arg, index);
             let words = match d {
+                DType::F64 => {
+                    let words = format!("d_words({value})");
+                    vec![(format!("2 * {at}"), format!("{words}.x")), (format!("2 * {at} + 1"), format!("{words}.y"))]
+                }
                 DType::I64 => vec![(format!("2 * {at}"), format!("{value}.x")), (format!("2 * {at} + 1"), format!("{value}.y"))],
                 DType::U32 => vec![(at, value.to_string())],
                 _ => vec![(at, format!("bitcast<u32>({value})"))],

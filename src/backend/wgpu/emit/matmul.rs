@@ -5,6 +5,7 @@
 //! barriers and loads are dear and arithmetic is not, get a block per subgroup: each invocation has four columns of all of its rows, and
 //! hands its share of the left factor round. What follows the product is computed on the registers.
 
+use super::ops::{literal, type_of};
 use super::rows;
 use super::wide::{WIDE, WideStores};
 use super::{Depends, Emitter, LONGEST};
@@ -34,6 +35,8 @@ struct Product {
     right: ExprId,
     /// Four columns from a multiple of four on are neighbours along the last axis of the columns.
     fours: bool,
+    /// What it is summed in: F32 or F64.
+    dtype: DType,
 }
 
 /// The axes an expression depends on.
@@ -53,10 +56,11 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
     let k = e.k;
     let sink = k.passes[0].reduces[0];
     let ReduceKind::Dot(a, b) = sink.kind else { bail!(Internal, "a product without a dot") };
-    if k.passes.len() != 2 || k.passes[0].reduces.len() != 1 || sink.dtype.accumulator() != DType::F32 {
+    let of = sink.dtype.accumulator();
+    if k.passes.len() != 2 || k.passes[0].reduces.len() != 1 || !of.is_float() {
         return rows::emit(e);
     }
-    match Product::of(e, a, b)? {
+    match Product::of(e, a, b, of)? {
         Some(p) if e.target.software && p.extent(e, &p.depth) > LONGEST => rows::emit(e),
         Some(p) if e.target.software => p.blocks(e),
         Some(p) => p.tiles(e),
@@ -66,7 +70,7 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
 
 impl Product {
     /// `None` if no axis is rows only or columns only, or too few are.
-    fn of(e: &Emitter<'_>, a: ExprId, b: ExprId) -> Result<Option<Product>> {
+    fn of(e: &Emitter<'_>, a: ExprId, b: ExprId, dtype: DType) -> Result<Option<Product>> {
         let outer = e.axes(false);
         let (of_a, of_b) = (depends(e, a)?, depends(e, b)?);
         let extent = |axes: &[usize]| axes.iter().map(|&x| e.k.axes[x].extent).product::<usize>();
@@ -96,7 +100,18 @@ impl Product {
         }
         let batch = outer.iter().copied().filter(|x| *x != row && !columns.contains(x)).collect();
         let fours = !e.data && columns.last().is_some_and(|&c| e.k.axes[c].extent.is_multiple_of(WIDE));
-        Ok(Some(Product { batch, row, columns, depth: e.axes(true), left, right, fours }))
+        Ok(Some(Product { batch, row, columns, depth: e.axes(true), left, right, fours, dtype }))
+    }
+
+    /// The type of four of its numbers.
+    fn four(&self) -> String {
+        format!("vec4<{}>", type_of(self.dtype))
+    }
+
+    /// Four zeros.
+    fn zeros(&self) -> String {
+        let zero = literal(0.0, self.dtype);
+        format!("{}({zero}, {zero}, {zero}, {zero})", self.four())
     }
 
     fn extent(&self, e: &Emitter<'_>, axes: &[usize]) -> usize {
@@ -220,7 +235,7 @@ impl Product {
             self.four_columns(e, "quad");
         }
         for r in 0..high {
-            e.line(format!("var acc{r} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
+            e.line(format!("var acc{r} = {};", self.zeros()));
         }
         let mut blocks = 0;
         for &a in &self.depth {
@@ -239,18 +254,19 @@ impl Product {
         }
         self.hold_left(e, kl, steps, held, lanes, neighbours)?;
         self.hold_right(e, kl, steps, ragged)?;
+        let four = self.four();
         for s in 0..steps {
             for r in 0..high {
                 let (lane, of) =
                     if neighbours { (r / WIDE, format!("left{s}[{}]", r % WIDE)) } else { (r % lanes, format!("left{}[{s}]", r / lanes)) };
                 let x = if lanes == 1 { of } else { format!("subgroupBroadcast({of}, {lane}u)") };
-                e.line(format!("acc{r} = fma(vec4<f32>({x}), right{s}, acc{r});"));
+                e.line(format!("acc{r} = fma({four}({x}), right{s}, acc{r});"));
             }
         }
         (0..blocks).for_each(|_| e.close());
         // The registers by number.
         let all: Vec<String> = (0..high).map(|r| format!("acc{r}")).collect();
-        e.line(format!("var accs = array<vec4<f32>, {high}>({});", all.join(", ")));
+        e.line(format!("var accs = array<{four}, {high}>({});", all.join(", ")));
         let m_ = e.int(m as i64);
         if ragged {
             e.open("if (live) {");
@@ -273,7 +289,7 @@ impl Product {
         let uneven = !m.is_multiple_of(held * lanes);
         let x = self.left;
         for n in 0..if neighbours { steps } else { held } {
-            e.line(format!("var left{n} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
+            e.line(format!("var left{n} = {};", self.zeros()));
             let first = if neighbours { format!("m0 + i32(lane) * {WIDE}") } else { format!("m0 + i32(lane) + {}", n * lanes) };
             e.open("{");
             e.line(format!("let row = {first};"));
@@ -312,7 +328,7 @@ impl Product {
         let x = self.right;
         let along = self.fours && (self.shares(e, x, self.last())? || steps == 1 || !self.shares(e, x, kl)?);
         for s in 0..steps {
-            e.line(format!("var right{s} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
+            e.line(format!("var right{s} = {};", self.zeros()));
         }
         if ragged {
             e.open("if (live) {");
@@ -364,7 +380,8 @@ impl Product {
         let batches = self.extent(e, &self.batch);
         let count = |tile: usize| batches * m.div_ceil(tile) * n.div_ceil(tile);
         // Fours of rows, and of columns, an invocation has.
-        let halves = if !e.data && count(2 * SIDE * WIDE) >= MANY && e.target.shared >= (16 << 10) { 2 } else { 1 };
+        let halves =
+            if !e.data && count(2 * SIDE * WIDE) >= MANY && e.target.shared as usize >= (4 << 10) * self.dtype.size() { 2 } else { 1 };
         let tile = SIDE * WIDE * halves;
         e.widen(&[self.deepest(e), self.row, self.last()])?;
         e.workgroup = (SIDE * SIDE) as u32;
@@ -372,7 +389,7 @@ impl Product {
         let depth = self.extent(e, &self.depth);
         let (total, across, down) = (e.count(count(tile)), e.count(n.div_ceil(tile)), e.count(m.div_ceil(tile)));
         for name in ["tile_l", "tile_r"] {
-            e.shared(name, "vec4<f32>", (tile * DEPTH / WIDE) as u32);
+            e.shared(name, &self.four(), (tile * DEPTH / WIDE) as u32);
         }
         // Groups beyond the last (of a two-dimensional launch) leave together.
         e.line(format!("if (group >= {total}) {{ return; }}"));
@@ -385,7 +402,7 @@ impl Product {
         e.line(format!("let ty = lid / {SIDE}u;"));
         for r in 0..WIDE * halves {
             for g in 0..halves {
-                e.line(format!("var acc{r}_{g} = vec4<f32>(0.0, 0.0, 0.0, 0.0);"));
+                e.line(format!("var acc{r}_{g} = {};", self.zeros()));
             }
         }
         let (m_, depth_) = (e.count(m), e.count(depth));
@@ -445,7 +462,7 @@ impl Product {
             e.open(format!("for (var j = lid; j < {}u; j = j + {threads}u) {{", fours * DEPTH));
             e.line(format!("let s = {origin} + (j % {fours}u) * {WIDE}u;"));
             e.line(format!("let d = k0 + j / {fours}u;"));
-            e.line("var x = vec4<f32>(0.0, 0.0, 0.0, 0.0);");
+            e.line(format!("var x = {};", self.zeros()));
             e.open(format!("if (s < {extent} && d < {depth}) {{"));
             e.decompose("d", &own_depth);
             point(e);
@@ -463,7 +480,7 @@ impl Product {
             e.open(format!("for (var j = lid; j < {}u; j = j + {threads}u) {{", fours * DEPTH));
             e.line(format!("let s = j / {PARTS}u;"));
             e.line(format!("let d = (j % {PARTS}u) * {WIDE}u;"));
-            e.line("var x = vec4<f32>(0.0, 0.0, 0.0, 0.0);");
+            e.line(format!("var x = {};", self.zeros()));
             e.line(format!("let there = {origin} + s;"));
             e.open(format!("if (there < {extent} && k0 + d < {depth}) {{"));
             e.decompose("there", side);
@@ -484,7 +501,7 @@ impl Product {
             e.open(format!("for (var j = lid; j < {}u; j = j + {threads}u) {{", tile * DEPTH));
             e.line(format!("let s = j % {tile}u;"));
             e.line(format!("let d = j / {tile}u;"));
-            e.line("var x = 0.0;");
+            e.line(format!("var x = {};", literal(0.0, self.dtype)));
             e.line(format!("let there = {origin} + s;"));
             e.line("let deep = k0 + d;");
             e.open(format!("if (there < {extent} && deep < {depth}) {{"));

@@ -11,6 +11,7 @@
 mod expr;
 mod matmul;
 pub mod ops;
+pub(super) mod packed;
 mod point;
 mod prelude;
 mod repeat;
@@ -49,6 +50,8 @@ pub struct Target {
     pub wide: bool,
     /// Loads of 64 bits are used for four elements at a time: it has them, and pays by the load.
     pub long: bool,
+    /// It has f64, and words of 64 bits, which f64's bits are.
+    pub double: bool,
     /// Invocations of every subgroup, which are neighbours; 0: it has none, or of different sizes.
     pub subgroup: u32,
 }
@@ -64,6 +67,7 @@ impl Target {
             data_points: DATA_POINTS,
             wide: true,
             long: false,
+            double: false,
             subgroup: 0,
         }
     }
@@ -205,8 +209,9 @@ pub(super) struct Emitter<'a> {
 
 impl<'a> Emitter<'a> {
     fn new(k: &'a Kernel, target: &'a Target, uses: &'a [ArgUse], all_writable: bool) -> Result<Emitter<'a>> {
-        if let Some(d) = k.exprs.iter().map(|e| e.dtype).chain(k.args.iter().map(|a| a.dtype)).find(|&d| d == DType::F64) {
-            bail!(DType, "the wgpu device has no {d}: cast to f32, or use the cpu device");
+        let types = || k.exprs.iter().map(|e| e.dtype).chain(k.args.iter().map(|a| a.dtype)).chain(k.params.iter().copied());
+        if let Some(d) = types().find(|&d| d == DType::F64 && !target.double) {
+            bail!(DType, "this wgpu device has no {d}: cast to f32, or use the cpu device");
         }
         let symbolic = Symbolic::new(k)?;
         legalize::check_width(k, &symbolic)?;
@@ -274,9 +279,11 @@ impl<'a> Emitter<'a> {
                 (DType::F32, _) if b.element == Element::Four => "vec4<f32>",
                 (DType::I32, _) if b.element == Element::Four => "vec4<i32>",
                 (DType::U32, _) if b.element == Element::Four => "vec4<u32>",
+                (DType::F64, _) if b.element == Element::Four => "vec4<f64>",
                 (DType::F32, _) => "f32",
                 (DType::I32, _) => "i32",
                 (DType::I64, _) => "vec2<u32>",
+                (DType::F64, _) => "f64",
                 _ => "u32",
             };
             let _ = writeln!(text, "@group(0) @binding({}) var<storage, {access}> b{n}: array<{element}>;", n + 1);

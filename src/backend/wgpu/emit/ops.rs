@@ -1,4 +1,5 @@
-//! What one scalar op is in WGSL: text from text. 64-bit integers are pairs of words, U8 and U32 are `u32`, half types `f32`.
+//! What one scalar op is in WGSL: text from text. 64-bit integers are pairs of words, U8 and U32 are `u32`, half types `f32`. Functions of
+//! f32 begin with `f_` in the library, those of f64 with `d_`.
 
 use crate::base::DType;
 use crate::trace::{Binary, Compare, Unary};
@@ -20,34 +21,56 @@ fn wrapped(d: DType, text: String) -> String {
     if d == DType::U8 { format!("(({text}) & 0xffu)") } else { text }
 }
 
+/// What the library's functions of a float type begin with.
+fn family(d: DType) -> &'static str {
+    if d == DType::F64 { "d" } else { "f" }
+}
+
+/// A finite number as a float type is computed in.
+pub fn literal(x: f64, d: DType) -> String {
+    if d == DType::F64 { format!("{x:?}lf") } else { format!("{x:?}") }
+}
+
+/// Whether it is NaN.
+pub fn is_nan(d: DType, a: &str) -> String {
+    if d == DType::F64 { format!("d_is_nan({a})") } else { format!("is_nan({a})") }
+}
+
+/// The same value, where compilers cannot see that.
+pub fn opaque(d: DType, a: &str) -> String {
+    if d == DType::F64 { format!("opaque_d({a})") } else { format!("opaque_f({a})") }
+}
+
 /// One operand.
 pub fn unary(op: Unary, d: DType, a: &str) -> String {
     let call = |f: &str| format!("{f}({a})");
     if d.is_float() {
+        let own = |f: &str| format!("{}_{f}({a})", family(d));
         return match op {
             Unary::Neg => format!("-{a}"),
             Unary::Abs => call("abs"),
-            Unary::Sign => call("f_sign"),
+            Unary::Sign => own("sign"),
             Unary::Not => call("not_defined"),
-            Unary::Recip => format!("1.0 / {a}"),
-            Unary::Sqrt => call("f_sqrt"),
-            Unary::Rsqrt => call("f_rsqrt"),
-            Unary::Exp => call("f_exp"),
-            Unary::Exp2 => call("f_exp2"),
-            Unary::Expm1 => call("f_expm1"),
-            Unary::Log => call("f_log"),
-            Unary::Log2 => call("f_log2"),
-            Unary::Log1p => call("f_log1p"),
-            Unary::Sin => call("f_sin"),
-            Unary::Cos => call("f_cos"),
-            Unary::Tan => call("f_tan"),
-            Unary::Asin => call("f_asin"),
-            Unary::Acos => call("f_acos"),
-            Unary::Atan => call("f_atan"),
-            Unary::Sinh => call("f_sinh"),
-            Unary::Cosh => call("f_cosh"),
-            Unary::Tanh => call("f_tanh"),
-            Unary::Erf => call("f_erf"),
+            Unary::Recip => format!("{} / {a}", literal(1.0, d)),
+            Unary::Sqrt => own("sqrt"),
+            Unary::Rsqrt => own("rsqrt"),
+            Unary::Exp => own("exp"),
+            Unary::Exp2 => own("exp2"),
+            Unary::Expm1 => own("expm1"),
+            Unary::Log => own("log"),
+            Unary::Log2 => own("log2"),
+            Unary::Log1p => own("log1p"),
+            Unary::Sin => own("sin"),
+            Unary::Cos => own("cos"),
+            Unary::Tan => own("tan"),
+            Unary::Asin => own("asin"),
+            Unary::Acos => own("acos"),
+            Unary::Atan => own("atan"),
+            Unary::Sinh => own("sinh"),
+            Unary::Cosh => own("cosh"),
+            Unary::Tanh => own("tanh"),
+            Unary::Erf => own("erf"),
+            Unary::Floor | Unary::Ceil | Unary::Round | Unary::Trunc if d == DType::F64 => own(op.name()),
             Unary::Floor => call("floor"),
             Unary::Ceil => call("ceil"),
             Unary::Round => call("round"),
@@ -75,16 +98,17 @@ pub fn binary(op: Binary, d: DType, a: &str, b: &str) -> String {
     let call = |f: &str| format!("{f}({a}, {b})");
     let infix = |f: &str| format!("{a} {f} {b}");
     if d.is_float() {
+        let own = |f: &str| format!("{}_{f}({a}, {b})", family(d));
         return match op {
             Binary::Add => infix("+"),
             Binary::Sub => infix("-"),
             Binary::Mul => infix("*"),
             Binary::Div => infix("/"),
-            Binary::Rem => call("f_rem"),
-            Binary::Max => call("f_max"),
-            Binary::Min => call("f_min"),
-            Binary::Pow => call("f_pow"),
-            Binary::Atan2 => call("f_atan2"),
+            Binary::Rem => own("rem"),
+            Binary::Max => own("max"),
+            Binary::Min => own("min"),
+            Binary::Pow => own("pow"),
+            Binary::Atan2 => own("atan2"),
             _ => call("not_defined"),
         };
     }
@@ -158,7 +182,7 @@ pub fn compare(op: Compare, d: DType, a: &str, b: &str) -> String {
         },
         _ => match op {
             Compare::Eq => infix("=="),
-            Compare::Ne if d.is_float() => format!("f_ne({a}, {b})"),
+            Compare::Ne if d.is_float() => format!("{}_ne({a}, {b})", family(d)),
             Compare::Ne => infix("!="),
             Compare::Lt => infix("<"),
             Compare::Le => infix("<="),
@@ -174,6 +198,18 @@ pub fn cast(from: DType, to: DType, a: &str) -> String {
     let float = |d: DType| matches!(d, F32 | F16 | BF16);
     match (from, to) {
         _ if from == to => a.to_string(),
+        (F64, F32) => format!("d_to_f32({a})"),
+        (F64, F16) => format!("round_h(d_to_f32_odd({a}))"),
+        (F64, BF16) => format!("round_b(d_to_f32_odd({a}))"),
+        (F64, Bool) => format!("d_not_zero({a})"),
+        (F64, I32) => format!("d_to_i32({a})"),
+        (F64, I64) => format!("d_to_l({a})"),
+        (F64, U32) => format!("d_to_l({a}).x"),
+        (F64, U8) => format!("d_to_l({a}).x & 0xffu"),
+        (F32 | F16 | BF16, F64) => format!("d_from_f32({a})"),
+        (Bool, F64) => format!("select(0.0lf, 1.0lf, {a})"),
+        (I64, F64) => format!("d_from_l({a})"),
+        (I32 | U32 | U8, F64) => format!("f64({a})"),
         (_, F32) if float(from) => a.to_string(),
         (_, F16) if float(from) => format!("round_h({a})"),
         (_, BF16) if float(from) => format!("round_b({a})"),

@@ -11,7 +11,13 @@ struct Function {
 
 /// Functions by name.
 static LIBRARY: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
-    let files = [include_str!("../../../../shaders/float.wgsl"), include_str!("../../../../shaders/integer.wgsl")];
+    let files = [
+        include_str!("../../../../shaders/float.wgsl"),
+        include_str!("../../../../shaders/integer.wgsl"),
+        include_str!("../../../../shaders/double.wgsl"),
+        include_str!("../../../../shaders/double_exp.wgsl"),
+        include_str!("../../../../shaders/double_trig.wgsl"),
+    ];
     let mut found: HashMap<&'static str, Function> = HashMap::new();
     for file in files {
         // A function begins and ends at the margin; comments above it are for the reader of the library.

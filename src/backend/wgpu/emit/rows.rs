@@ -2,7 +2,7 @@
 //!
 //! A lane takes every T-th point; its partial results are combined pairwise, so the order depends on the shape (and the target) only.
 
-use super::ops::{binary, compare, type_of};
+use super::ops::{binary, compare, is_nan, type_of};
 use super::wide::{WIDE, WideStores};
 use super::{Depends, Emitter, LONGEST, Word};
 use crate::base::error::bail;
@@ -127,6 +127,9 @@ impl Fold {
         };
         let s = s.cast(d);
         // As data, so that empty rows and infinities are no structure.
+        if d == DType::F64 && !matches!(self.kind, Reduce::Sum | Reduce::Prod) {
+            return e.fixed_double(s.as_f64());
+        }
         if d.is_float() && !matches!(self.kind, Reduce::Sum | Reduce::Prod) {
             let w = e.word(Word::Fixed((s.as_f64() as f32).to_bits()));
             return format!("bitcast<f32>({w})");
@@ -144,9 +147,8 @@ impl Fold {
         let op = if self.kind == Reduce::ArgMax { Compare::Gt } else { Compare::Lt };
         let (wins, equal) = (compare(op, self.dtype, x, b), compare(Compare::Eq, self.dtype, x, b));
         if self.dtype.is_float() {
-            format!(
-                "{bp} == 0xffffffffu || (is_nan({x}) && (!is_nan({b}) || {xp} < {bp})) || (!is_nan({b}) && ({wins} || ({equal} && {xp} < {bp})))"
-            )
+            let (nan_x, nan_b) = (is_nan(self.dtype, x), is_nan(self.dtype, b));
+            format!("{bp} == 0xffffffffu || ({nan_x} && (!{nan_b} || {xp} < {bp})) || (!{nan_b} && ({wins} || ({equal} && {xp} < {bp})))")
         } else {
             format!("{bp} == 0xffffffffu || ({wins}) || ({equal} && {xp} < {bp})")
         }
@@ -476,6 +478,7 @@ impl Rows {
                 let (name, ty) = match f.dtype {
                     DType::F32 | DType::F16 | DType::BF16 => ("shared_f", "f32"),
                     DType::I32 => ("shared_i", "i32"),
+                    DType::F64 => ("shared_d", "f64"),
                     DType::I64 => ("shared_l", "vec2<u32>"),
                     _ => ("shared_u", "u32"),
                 };

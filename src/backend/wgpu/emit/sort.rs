@@ -14,6 +14,7 @@ fn key(d: DType, x: &str) -> Vec<String> {
     match d {
         DType::F32 | DType::F16 | DType::BF16 => vec![format!("sort_key({x})")],
         DType::I32 => vec![format!("bitcast<u32>({x}) ^ 0x80000000u")],
+        DType::F64 => vec![format!("d_sort_key({x}).x"), format!("d_sort_key({x}).y")],
         DType::I64 => vec![format!("{x}.x"), format!("{x}.y ^ 0x80000000u")],
         DType::Bool => vec![format!("select(0u, 1u, {x})")],
         _ => vec![x.to_string()],
@@ -24,7 +25,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, descending: bool) -> Result<()> {
     let k = e.k;
     let (outer_len, row_len) = (k.outer_len(), k.row_len());
     let d = k.scratch[0];
-    let key_words = if d == DType::I64 { 2 } else { 1 };
+    let key_words = if matches!(d, DType::I64 | DType::F64) { 2 } else { 1 };
     let padded = row_len.next_power_of_two().max(2);
     let bytes = padded * (key_words + 1) * 4;
     let local = bytes <= e.target.shared.min(16 << 10) as usize;

@@ -55,7 +55,9 @@ impl Emitter<'_> {
     fn may_be_wide(&self, arg: usize) -> bool {
         let (u, d) = (self.uses[arg], self.k.args[arg].dtype);
         let b = self.bindings[u.binding as usize];
-        !u.offset && !b.raw && !b.atomic && d.size() <= 4
+        // Memory is bound in multiples of four words, so of F64 there may be less than a whole element at its end.
+        let whole = || self.uses.iter().zip(self.k.args.iter()).all(|(v, a)| v.binding != u.binding || a.numel.is_multiple_of(WIDE));
+        !u.offset && !b.raw && !b.atomic && (d.size() <= 4 || d == DType::F64 && whole())
     }
 
     /// Whether the expression is a load that becomes one access along `axis`.
@@ -116,10 +118,10 @@ impl Emitter<'_> {
         }
         for (n, b) in self.bindings.iter_mut().enumerate() {
             let read = self.uses.iter().zip(self.k.args.iter()).all(|(u, a)| u.binding as usize != n || a.access == Access::Read);
-            let four = wanted[n] && !b.raw && !b.atomic && b.dtype.size() == 4;
+            let four = wanted[n] && !b.raw && !b.atomic && (b.dtype.size() == 4 || b.dtype == DType::F64);
             b.element = match four {
                 false => Element::One,
-                true if only[n] && read && self.target.long => Element::Long,
+                true if only[n] && read && self.target.long && b.dtype.size() == 4 => Element::Long,
                 true => Element::Four,
             };
         }
