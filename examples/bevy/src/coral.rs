@@ -1,7 +1,7 @@
 //! The tensor program: a coral that grows on a torus.
 //!
-//! Two substances spread over the surface; one feeds the other (P. Gray and S. K. Scott, 1984; the patterns: J. E. Pearson, "Complex patterns
-//! in a simple system", Science, 1993).
+//! Two substances spread over the surface, and one eats the other (P. Gray and S. K. Scott, 1984; the patterns: J. E. Pearson, "Complex
+//! patterns in a simple system", Science, 1993).
 
 use lazuli::prelude::*;
 use lazuli::{PadMode, fori_loop};

@@ -1,5 +1,5 @@
-//! A Bevy scene whose mesh and texture are tensors: a coral grows on a torus, computed by a tensor program on Bevy's own graphics device, in
-//! the encoders of Bevy's frame. Nothing is read back, nothing waits, and only Bevy submits. Needs Rust 1.97, as Bevy does.
+//! A Bevy scene whose mesh and texture are tensors: a coral grows on a torus, computed by a tensor program on Bevy's own graphics device,
+//! in the encoders of Bevy's frame. Nothing is read back, nothing waits, and only Bevy submits. Needs Rust 1.97, as Bevy does.
 
 // The device is Bevy's.
 #[path = "../../common/app.rs"]
@@ -14,6 +14,7 @@ use bevy::prelude::*;
 use bevy::render::RenderPlugin;
 use bevy::window::ExitCondition;
 use bevy::winit::WinitPlugin;
+use lazuli::{Error, ErrorKind};
 use scene::ScenePlugin;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,13 +46,14 @@ fn main() -> lazuli::Result<AppExit> {
     let mut bevy = App::new();
     match out {
         None => bevy.add_plugins((live, ScenePlugin { frames, out: None })),
-        Some(_) => {
+        Some(folder) => {
+            std::fs::create_dir_all(&folder).map_err(|e| Error::new(ErrorKind::Io, format!("{}: {e}", folder.display())))?;
             let nowhere = WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() };
             // Every frame shows everything.
             let patient = RenderPlugin { synchronous_pipeline_compilation: true, ..default() };
             let unseen = live.set(nowhere).set(patient).disable::<WinitPlugin>();
             bevy.add_plugins((unseen, ScheduleRunnerPlugin::run_loop(Duration::ZERO)));
-            bevy.add_plugins(ScenePlugin { frames: Some(frames.unwrap_or(240)), out })
+            bevy.add_plugins(ScenePlugin { frames: Some(frames.unwrap_or(240)), out: Some(folder) })
         }
     };
     Ok(bevy.run())

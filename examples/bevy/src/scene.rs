@@ -14,11 +14,11 @@ use bevy::prelude::*;
 use bevy::render::extract_resource::{ExtractResource, ExtractResourcePlugin};
 use bevy::render::mesh::allocator::MeshAllocator;
 use bevy::render::render_asset::RenderAssets;
-use bevy::render::render_resource::{Extent3d, TextureDimension, TextureFormat, TextureUsages};
+use bevy::render::render_resource::{Extent3d, PipelineCache, TextureDimension, TextureFormat, TextureUsages};
 use bevy::render::renderer::{RenderAdapterInfo, RenderContext, RenderGraph};
 use bevy::render::texture::GpuImage;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured};
-use bevy::render::{RenderApp, RenderStartup};
+use bevy::render::{ExtractSchedule, MainWorld, RenderApp, RenderStartup};
 use lazuli::wgpu::DeviceType;
 use std::path::PathBuf;
 
@@ -48,24 +48,34 @@ struct Torus3d {
 #[derive(Resource)]
 struct Growing {
     coral: Coral,
+    frames: usize,
     prepared: bool,
 }
+
+/// Frames in which it has grown, as the main world knows.
+#[derive(Resource, Default, PartialEq)]
+struct Grown(usize);
 
 #[derive(Component)]
 struct Spins;
 
 impl Plugin for ScenePlugin {
     fn build(&self, app: &mut App) {
-        app.insert_resource(self.clone()).insert_resource(ClearColor(Color::srgb(0.03, 0.045, 0.07)));
+        app.insert_resource(self.clone()).init_resource::<Grown>().insert_resource(ClearColor(Color::srgb(0.03, 0.045, 0.07)));
         app.add_plugins((LazuliPlugin, ExtractResourcePlugin::<Torus3d>::default()));
         app.add_systems(Startup, set_up).add_systems(Update, (spin, poke, count));
         let render = app.sub_app_mut(RenderApp);
-        render.add_systems(RenderStartup, sow.after(plugin::open)).add_systems(RenderGraph, grow.before(camera_driver));
+        render.add_systems(RenderStartup, sow.after(plugin::open)).add_systems(ExtractSchedule, report);
+        render.add_systems(RenderGraph, grow.before(camera_driver));
     }
 }
 
 fn sow(mut commands: Commands, engine: Res<Engine>) {
-    commands.insert_resource(Growing { coral: Coral::new(&engine.device), prepared: false });
+    commands.insert_resource(Growing { coral: Coral::new(&engine.device), frames: 0, prepared: false });
+}
+
+fn report(mut main: ResMut<MainWorld>, growing: Res<Growing>) {
+    main.resource_mut::<Grown>().set_if_neq(Grown(growing.frames));
 }
 
 /// A frame of the tensor program, in Bevy's encoder, before Bevy draws from what it computes.
@@ -76,8 +86,13 @@ fn grow(
     torus: Res<Torus3d>,
     images: Res<RenderAssets<GpuImage>>,
     meshes: Res<MeshAllocator>,
+    pipelines: Res<PipelineCache>,
 ) -> Result {
     let Some(image) = images.get(&torus.colours) else { return Ok(()) };
+    // While Bevy is still loading its shaders, nothing would be seen.
+    if pipelines.waiting_pipelines().next().is_some() {
+        return Ok(());
+    }
     let next = growing.coral.grown(torus.brush);
     let (surface, colours) = (next.surface(), next.colours());
     let all = [&next.food, &next.coral, &surface, &colours];
@@ -90,6 +105,7 @@ fn grow(
         engine.paint(encoder, &colours, image)?;
         engine.shape(encoder, &surface, torus.mesh.id(), &meshes)?;
         growing.coral = next;
+        growing.frames += 1;
     }
     Ok(())
 }
@@ -150,30 +166,31 @@ fn poke(rays: Res<RayMap>, buttons: Res<ButtonInput<MouseButton>>, mut cast: Mes
 
 /// Ends when enough was shown, or sends frames to files.
 fn count(
-    mut shown: Local<usize>,
+    grown: Res<Grown>,
     options: Res<ScenePlugin>,
-    cameras: Query<&RenderTarget>,
+    camera: Single<&RenderTarget>,
     mut commands: Commands,
     mut exit: MessageWriter<AppExit>,
 ) {
-    // In the very first there is nothing to see: Bevy is loading.
-    let frame = *shown;
-    *shown += 1;
+    let frame = grown.0;
+    if frame == 0 || !grown.is_changed() {
+        return;
+    }
     let last = Some(frame) == options.frames;
-    match (&options.out, cameras.single()) {
-        (Some(out), Ok(target)) if frame > 0 && (frame.is_multiple_of(60) || last) => {
+    match &options.out {
+        Some(out) if frame.is_multiple_of(60) || last => {
             let path = out.join(format!("bevy_{frame:04}.png"));
             let save = move |shot: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| -> Result {
                 shot.image.clone().try_into_dynamic()?.to_rgb8().save(&path)?;
-                println!("{}", path.display());
+                println!("frame {frame}: {}", path.display());
                 if last {
                     exit.write(AppExit::Success);
                 }
                 Ok(())
             };
-            commands.spawn(Screenshot(target.clone())).observe(save);
+            commands.spawn(Screenshot(camera.clone())).observe(save);
         }
-        (None, _) if last => {
+        None if last => {
             exit.write(AppExit::Success);
         }
         _ => {}
