@@ -214,7 +214,8 @@ fn log_edges(x: f32, y: f32) -> f32 {
     if ((bitcast<u32>(x) & 0x7fffffffu) == 0u) {
         return -f_inf();
     }
-    if (is_nan(x) || x < 0.0) {
+    // By the sign's bit: some devices do not tell a subnormal number from zero.
+    if (is_nan(x) || bitcast<i32>(x) < 0) {
         return f_nan();
     }
     return select(y, x, bitcast<u32>(x) == 0x7f800000u);

@@ -3,10 +3,11 @@
 //! Written against `proc_macro` alone, so that it costs no build time: `parse` reads a struct or enum, and this file prints the
 //! impl. Code for a field carries the field's location, so that an error about its type points at the field.
 
+mod fingerprint;
 mod parse;
 
 use parse::{Body, Field, Input, Mark, Param};
-use proc_macro::{Group, Span, TokenStream, TokenTree};
+use proc_macro::{Group, Literal, Span, TokenStream, TokenTree};
 
 /// Makes a struct or enum of trees a `lazuli::Tree`.
 ///
@@ -21,6 +22,14 @@ pub fn derive_tree(input: TokenStream) -> TokenStream {
         Ok(input) => expand(&input),
         Err(e) => e.into_tokens(),
     }
+}
+
+/// A text that another state of the calling crate's sources has not: for files that only the same build may read. Expanded anew whenever
+/// one of them changes, because the crate is compiled anew then.
+#[doc(hidden)]
+#[proc_macro]
+pub fn fingerprint(_: TokenStream) -> TokenStream {
+    TokenTree::Literal(Literal::string(&fingerprint::of_sources())).into()
 }
 
 const TREE: &str = "::lazuli::function::tree";

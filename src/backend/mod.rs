@@ -3,9 +3,13 @@
 //! A backend gets a [`Schedule`] of Loop IR kernels, prepares it once into something it can run again and again with other
 //! buffers and other parameters, and owns its memory through a caching allocator. It knows nothing of traces or tensors.
 
+mod artefacts;
 pub mod cpu;
+pub mod files;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
+
+pub use artefacts::Artefacts;
 
 use crate::base::error::err;
 use crate::base::{DType, DeviceId, Error, Result, Scalar, Storage};
@@ -92,11 +96,16 @@ pub trait Backend: Send + Sync {
     /// Copies the first bytes to the host after all work queued so far, without blocking whoever polls where the device works in the
     /// background.
     fn read(&self, from: Arc<dyn Storage>, bytes: usize) -> Reading;
-    /// Compiles what is not in the kernel cache yet.
+    /// What schedules and artefacts are good for: they may be used again, by another process too, on a device that says the same.
+    fn identity(&self) -> String {
+        self.describe()
+    }
+    /// Compiles what is not in the kernel cache yet. What takes its time and would be the same another time is taken from `artefacts`, or
+    /// put there.
     ///
     /// # Errors
     /// If the device lacks something the kernels need.
-    fn prepare(&self, schedule: &Schedule) -> Result<Arc<dyn Executable>>;
+    fn prepare(&self, schedule: &Schedule, artefacts: &mut Artefacts) -> Result<Arc<dyn Executable>>;
     /// Runs a prepared plan: `inputs` by slot place `Input(i)`; returns the buffers of `Output(i)`. A kernel that updates an `Input` slot
     /// changes the caller's buffer: a plan does that only with inputs it was given for good. Another argument of that kernel may be the
     /// same buffer then, see [`may_overwrite`](crate::loops::Kernel::may_overwrite).
@@ -142,6 +151,8 @@ pub mod counters {
     pub static KERNEL_HITS: AtomicU64 = AtomicU64::new(0);
     /// Kernel launches.
     pub static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+    /// Times a thread waited for a device.
+    pub static WAITS: AtomicU64 = AtomicU64::new(0);
 }
 
 /// Most devices of a process.

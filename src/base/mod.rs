@@ -5,6 +5,7 @@
 pub mod device;
 pub mod dtype;
 pub mod error;
+pub mod pack;
 pub mod shape;
 
 pub use device::{DeviceId, Storage, Value};

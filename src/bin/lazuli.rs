@@ -31,6 +31,7 @@ Options of bench:
     --json               one JSON line a case instead of a table
     --quick              fewer repeats: at least 3 and 0.2 s a case, good to some 10 %
     --explain            what the cases run instead of how long: kernels, bytes, flops, emitted code
+    --kernels            how long each kernel of a call takes by the device's own clock, where it has one
     --list               names and work of the cases, without running them
     --cold               makes one measurement of cold_jit in this process and prints its two times in ms
 
@@ -40,7 +41,8 @@ Options of op-sweep (benches/op_sweep.py puts the times beside PyTorch's):
     --json               one JSON line an op instead of a table
     --quick, --explain, --list   as above
 
-A time is the median of at least 5 calls and 1 second, after a first call (shown apart: it compiles) and a warm-up. Each call records its
+A time is the median of at least 5 calls and 1 second, after a first call (shown apart: it compiles, or reads the plan that another run
+has left; with LAZULI_CACHE_DIR set to nothing it always compiles) and a warm-up. Each call records its
 operations anew. The control column is hand-written code for the same work on two threads, in the same run. To keep the threads of
 the engine on certain cores, run the tool under `taskset -c 0,1`.";
 
@@ -152,6 +154,7 @@ struct BenchOptions {
     json: bool,
     quick: bool,
     explain: bool,
+    kernels: bool,
     list: bool,
     cold: bool,
 }
@@ -176,6 +179,7 @@ impl BenchOptions {
                 "--json" => o.json = true,
                 "--quick" => o.quick = true,
                 "--explain" => o.explain = true,
+                "--kernels" => o.kernels = true,
                 "--list" => o.list = true,
                 "--cold" => o.cold = true,
                 _ => return Err(Failure::Usage(format!("unknown option `{a}` of bench"))),
@@ -226,6 +230,15 @@ fn bench(o: BenchOptions) -> Done {
                 Some(report) => print_report(&report),
                 None => println!("evaluates on its own: see LAZULI_DEBUG=fuse"),
             }
+        }
+        return Ok(());
+    }
+    if o.kernels {
+        for case in &cases {
+            println!("{}: {}", case.name, case.work);
+            let kernels = bench::kernels_of(case, device)?;
+            kernels.iter().for_each(|(name, us)| println!("    {us:>10.1} us  {name}"));
+            println!("    {:>10.1} us  in {} launches", kernels.iter().map(|k| k.1).sum::<f64>(), kernels.len());
         }
         return Ok(());
     }
@@ -329,7 +342,8 @@ fn cold(o: &BenchOptions, device: &str) -> Done {
     let n = if o.quick { 2 } else { 3 };
     let mut times: Vec<(f64, f64)> = Vec::new();
     for _ in 0..n {
-        let out = Command::new(&exe).args(["bench", "--cold", "--device", device]).output().map_err(|e| failure(e.to_string()))?;
+        let cold = Command::new(&exe).args(["bench", "--cold", "--device", device]).env("LAZULI_CACHE_DIR", "").output();
+        let out = cold.map_err(|e| failure(e.to_string()))?;
         let text = String::from_utf8_lossy(&out.stdout);
         let mut numbers = text.split_whitespace().map(str::parse::<f64>);
         match (numbers.next(), numbers.next()) {

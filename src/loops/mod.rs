@@ -21,6 +21,7 @@ mod in_place;
 pub mod interp;
 pub mod legalize;
 pub mod order;
+pub mod packed;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod schedule;

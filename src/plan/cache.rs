@@ -21,6 +21,13 @@ pub struct Slot {
     bytes: AtomicU64,
 }
 
+impl Slot {
+    /// Whether a thread in the background is compiling it.
+    pub fn is_preparing(&self) -> bool {
+        self.prepared.load(Ordering::Relaxed) && self.plan.get().is_none()
+    }
+}
+
 /// Keys that are hashes already.
 #[derive(Default)]
 struct Hashed(u64);
@@ -71,6 +78,11 @@ impl Plans {
         let slot = map.by_hash.get(&hash)?.iter().find(|s| *s.words == *words)?;
         slot.used.store(now, Ordering::Relaxed);
         slot.plan.get()?.as_ref().ok().cloned()
+    }
+
+    /// Whether a thread in the background is compiling the plan for this key.
+    pub fn preparing(&self, hash: u64, words: &[u64]) -> bool {
+        self.lock().by_hash.get(&hash).is_some_and(|v| v.iter().any(|s| *s.words == *words && s.is_preparing()))
     }
 
     /// The entry for this key, made if missing.

@@ -1,7 +1,8 @@
 //! From an imported trace to a plan.
 
+use super::disk::Entry;
 use super::memory::{self, Donation};
-use crate::backend::{self, Executable};
+use crate::backend::{self, Artefacts, Executable};
 use crate::base::{DType, DeviceId, Result, error::bail};
 use crate::fuse::{self, Fused, report::Refusal};
 pub use crate::loops::schedule::PlanResult;
@@ -180,20 +181,32 @@ pub(crate) fn compile(mut trace: Trace, device: DeviceId, donated: &[bool], key_
         checks = super::bounds::add(&mut trace);
     }
     let started = super::debugging("plan").then(std::time::Instant::now);
-    let lowered = lower(&trace, Target::of(backend), donated)?;
-    let executable = backend.prepare(&lowered.schedule)?;
+    let target = Target::of(backend);
+    let kept = Entry::of(&trace, backend, target, donated).filter(|_| checks.is_empty());
+    let (bytes, ops) = (key_bytes + trace.insts.len() * 64, trace.insts.len());
+    let plan = |executable, results, launches, names| Plan { executable, results, checks, launches, names, bytes: bytes + launches * 1024 };
+    if let Some((Program { schedule, results }, mut artefacts)) = kept.as_ref().and_then(Entry::read) {
+        super::stats::read();
+        let launches = schedule.launches.len();
+        return Ok(plan(backend.prepare(&schedule, &mut artefacts)?, results, launches, Vec::new()));
+    }
+    let lowered = lower(&trace, target, donated)?;
+    let mut artefacts = if kept.is_some() { Artefacts::kept() } else { Artefacts::default() };
+    let executable = backend.prepare(&lowered.schedule, &mut artefacts)?;
     let launches = lowered.schedule.launches.len();
     super::debug("kernel", || (0..launches).map(|i| executable.source(i)).collect::<Vec<_>>().join("\n"));
     if let Some(t) = started {
-        super::debug("plan", || {
-            format!("{} ops became {launches} launches in {:.2} ms", trace.insts.len(), t.elapsed().as_secs_f64() * 1e3)
-        });
+        super::debug("plan", || format!("{ops} ops became {launches} launches in {:.2} ms", t.elapsed().as_secs_f64() * 1e3));
     }
     super::debug("mem", || lowered.memory_text());
-    let bytes = key_bytes + trace.insts.len() * 64 + launches * 1024;
     let names =
         if super::debugging("launch") { lowered.schedule.launches.iter().map(super::explain::launch_name).collect() } else { Vec::new() };
-    Ok(Plan { executable, results: lowered.results, checks, launches, names, bytes })
+    let Lowering { schedule, results, .. } = lowered;
+    let program = Program { schedule, results };
+    if let Some(entry) = kept {
+        entry.write(&program, artefacts);
+    }
+    Ok(plan(executable, program.results, launches, names))
 }
 
 /// Lowers a trace for a kind of device, none of which is open. Nothing is overwritten.
@@ -258,7 +271,7 @@ pub fn run_trace(
     check_size(t)?;
     let donated = if how == How::OverInputs { vec![true; t.inputs.len()] } else { Vec::new() };
     let l = lower(t, Target { fusing: how != How::Unfused, ..Target::of(device) }, &donated)?;
-    let exe = device.prepare(&l.schedule)?;
+    let exe = device.prepare(&l.schedule, &mut Artefacts::default())?;
     let leaves = inputs.iter().map(|h| device.upload(&h.to_bytes())).collect::<Result<Vec<_>>>()?;
     let outs = device.run(&*exe, &leaves, params).map_err(|f| f.error)?;
     l.results

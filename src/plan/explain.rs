@@ -148,7 +148,7 @@ fn report(nodes: &[NodeRef]) -> Result<Report> {
 /// If the trace cannot be compiled.
 pub fn of_trace(trace: &crate::trace::Trace, device: &dyn backend::Backend) -> Result<Report> {
     let l = compile::lower(trace, compile::Target::of(device), &[])?;
-    let executable = device.prepare(&l.schedule)?;
+    let executable = device.prepare(&l.schedule, &mut backend::Artefacts::default())?;
     let kernels = l
         .schedule
         .launches

@@ -10,6 +10,7 @@
 pub mod bounds;
 mod cache;
 pub(crate) mod compile;
+mod disk;
 mod donate;
 #[cfg(feature = "wgpu")]
 mod elsewhere;
@@ -38,7 +39,6 @@ use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What becomes of the recipe of an evaluated value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -180,7 +180,7 @@ struct Asked {
     request: Request,
     claimed: Claimed,
     found: Option<Arc<Plan>>,
-    /// What to compile if none was found.
+    /// What to compile if none was found; `None` also if that is being done already.
     missing: Option<import::Imported>,
 }
 
@@ -220,8 +220,11 @@ fn ask(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef], donate: bool) ->
         keyed.words.extend(donated.iter().enumerate().filter(|(_, d)| **d).map(|(i, _)| i as u64));
         let hash = key::hash(&keyed.words);
         let found = cache::plans().find(hash, &keyed.words);
+        // A frame that comes too early costs no more than this.
+        let early = !donate && found.is_none() && cache::plans().preparing(hash, &keyed.words);
         // Imported under the same lock, so that the trace is the one the key describes.
-        let imported = if found.is_some() { None } else { Some(import::import(&owner, &walk, Through::Unevaluated, roots.iter())?) };
+        let imported =
+            if found.is_some() || early { None } else { Some(import::import(&owner, &walk, Through::Unevaluated, roots.iter())?) };
         let claimed: Vec<NodeRef> = if donated.is_empty() { Vec::new() } else { donate::leaves(&owner, &walk, &donated) };
         drop(walk);
         graph::set_claims(&mut owner, &claimed, graph::Claim::Taken);
@@ -233,6 +236,7 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef], elsewhere: Optio
     let Some(Asked { request, mut claimed, found, missing }) = ask(roots, keep, spare, elsewhere.is_none())? else {
         return Ok(Ran::NotYet);
     };
+    let early = || Err(err!(NotReady, "the program is still being prepared: ask again in a later frame").at(roots[0].site));
     let plan = match (found, missing) {
         (Some(plan), _) => {
             debug("plan", || format!("found: {} launches", plan.launches));
@@ -241,12 +245,13 @@ fn run(roots: &mut Vec<NodeRef>, keep: Keep, spare: &[NodeRef], elsewhere: Optio
         }
         (None, Some(imported)) => {
             let slot = cache::plans().slot(request.hash, &request.keyed.words);
-            if elsewhere.is_some() && slot.prepared.load(Relaxed) && slot.plan.get().is_none() {
-                return Err(err!(NotReady, "the program is still being prepared: ask again in a later frame").at(roots[0].site));
+            // Its preparation may have begun just now.
+            if elsewhere.is_some() && slot.is_preparing() {
+                return early();
             }
             plan_of(&slot, &request, imported)?
         }
-        (None, None) => bail!(Internal, "a plan was neither found nor asked for"),
+        (None, None) => return early(),
     };
     let site = roots[0].site;
     let leaves: SmallVec<[Arc<dyn Storage>; 4]> = request.keyed.leaves.iter().map(|v| v.storage.clone()).collect();
@@ -385,8 +390,14 @@ pub(crate) fn debug(what: &str, text: impl FnOnce() -> String) {
     }
 }
 
+static DEBUG: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| std::env::var("LAZULI_DEBUG").unwrap_or_default());
+
 /// Whether `LAZULI_DEBUG` names `what`.
 pub(crate) fn debugging(what: &str) -> bool {
-    static WHAT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| std::env::var("LAZULI_DEBUG").unwrap_or_default());
-    !WHAT.is_empty() && WHAT.split(',').any(|w| w.trim() == what)
+    !DEBUG.is_empty() && DEBUG.split(',').any(|w| w.trim() == what)
+}
+
+/// Whether `LAZULI_DEBUG` names anything.
+fn debugging_anything() -> bool {
+    !DEBUG.is_empty()
 }

@@ -156,6 +156,13 @@ fn trace_words(out: &mut Vec<u64>, t: &Trace) {
     out.extend(t.outputs.iter().map(|o| o.index() as u64));
 }
 
+/// The encoding of a whole trace: two traces have the same exactly if they compute the same from the same inputs and parameters.
+pub fn of_trace(t: &Trace) -> Vec<u64> {
+    let mut words = Vec::with_capacity(t.insts.len() * 6);
+    trace_words(&mut words, t);
+    words
+}
+
 /// Ops whose result shape is not given by operand shapes and attributes.
 fn carries_shape(op: &Op) -> bool {
     matches!(op, Op::Reshape | Op::Broadcast | Op::Iota(_) | Op::Random | Op::Output(_))

@@ -4,6 +4,7 @@
 mod donation;
 mod memory;
 mod plans;
+pub mod restart;
 mod training;
 
 /// Set in the process that runs one test alone.
@@ -12,23 +13,36 @@ const ALONE: &str = "LAZULI_TEST_ALONE";
 /// Runs `body` in a fresh process of this binary that runs only the test `path`.
 #[track_caller]
 fn run_alone(path: &str, body: fn()) {
-    let path = path.strip_prefix("it::").unwrap_or(path);
-    if std::env::var(ALONE).is_ok_and(|p| p == path) {
+    if is_alone(path) {
         body();
         // A driver in software takes its threads down at the end of the process, and may fall over work that they still do.
         // Whether the device is well is the body's business.
         let _ = lazuli::Device::current().synchronize();
         return;
     }
+    process(path, &[]);
+}
+
+/// What a fresh process of this binary prints that runs only the test `path`, in this environment besides.
+#[track_caller]
+pub fn process(path: &str, environment: &[(&str, &std::ffi::OsStr)]) -> String {
+    let path = path.strip_prefix("it::").unwrap_or(path);
     let exe = std::env::current_exe().expect("this binary");
     let out = std::process::Command::new(exe)
         .args([path, "--exact", "--nocapture", "--test-threads=1"])
         .env(ALONE, path)
+        .envs(environment.iter().copied())
         .output()
         .expect("this binary starts");
     let text = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "alone: {}\n{text}", out.status);
     assert!(text.contains("1 passed"), "{path} did not run:\n{text}");
+    text.into_owned()
+}
+
+/// Whether this is the process that runs only the test `path`.
+pub fn is_alone(path: &str) -> bool {
+    std::env::var(ALONE).is_ok_and(|p| p == path.strip_prefix("it::").unwrap_or(path))
 }
 
 /// A test that runs alone.
@@ -42,4 +56,4 @@ macro_rules! alone {
         }
     )*};
 }
-use alone;
+pub(crate) use alone;

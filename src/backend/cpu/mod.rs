@@ -35,7 +35,7 @@ mod tile;
 #[cfg(test)]
 mod tests;
 
-use super::{Backend, Executable, Failed, MemoryStats};
+use super::{Artefacts, Backend, Executable, Failed, MemoryStats};
 use crate::base::error::err;
 use crate::base::{DType, Result, Scalar, Storage};
 use crate::loops::schedule::Schedule;
@@ -109,7 +109,7 @@ impl Backend for Cpu {
         })
     }
 
-    fn prepare(&self, schedule: &Schedule) -> Result<Arc<dyn Executable>> {
+    fn prepare(&self, schedule: &Schedule, _: &mut Artefacts) -> Result<Arc<dyn Executable>> {
         Ok(Arc::new(executable::CpuExecutable::new(schedule)?))
     }
 

@@ -10,6 +10,7 @@ use super::executable::{Built, Code as Kernel, Inside};
 use super::gate::{Gate, When};
 use super::gpu::Gpu;
 use super::memory::View;
+use super::preparing::Preparing;
 use super::record::Recorder;
 use crate::backend::counters;
 use crate::base::error::err;
@@ -71,7 +72,7 @@ fn elements(bytes: usize) -> (DType, usize) {
 
 impl Copies {
     /// Makes sure of the kernel for `bytes`.
-    pub(super) fn prepare(&mut self, gpu: &Arc<Gpu>, bytes: usize, clear: bool) -> Result<()> {
+    pub(super) fn prepare(&mut self, gpu: &Preparing<'_>, bytes: usize, clear: bool) -> Result<()> {
         if bytes == 0 || self.by_size.contains_key(&(bytes, clear)) {
             return Ok(());
         }
@@ -121,7 +122,7 @@ impl Copies {
 }
 
 impl Sub {
-    fn new(gpu: &Arc<Gpu>, p: &Program, shifted: &dyn Fn(Place) -> bool) -> Result<Sub> {
+    fn new(gpu: &Preparing<'_>, p: &Program, shifted: &dyn Fn(Place) -> bool) -> Result<Sub> {
         let exe = Built::new(gpu, &p.schedule, Some(&Inside { shifted }))?;
         let owner = (0..exe.outputs.len())
             .map(|n| {
@@ -177,7 +178,7 @@ impl Sub {
 
 impl Code {
     /// `nested`: inside of another loop or branch, so that any of its values may begin anywhere in what is bound.
-    pub(super) fn new(gpu: &Arc<Gpu>, c: &Control, slots: &[Slot], nested: bool) -> Result<Code> {
+    pub(super) fn new(gpu: &Preparing<'_>, c: &Control, slots: &[Slot], nested: bool) -> Result<Code> {
         let sizes: Vec<usize> = c.results.iter().map(|r| r.map_or(0, |s| slots[s.0 as usize].bytes())).collect();
         let mut copies = Copies::default();
         let kind = match &c.kind {
@@ -255,7 +256,7 @@ impl Code {
             }
         };
         let operands = c.operands.iter().map(|s| s.0).collect();
-        Ok(Code { gpu: gpu.clone(), operands, results: c.results.iter().map(|r| r.map(|s| s.0)).collect(), sizes, kind, copies })
+        Ok(Code { gpu: gpu.gpu.clone(), operands, results: c.results.iter().map(|r| r.map(|s| s.0)).collect(), sizes, kind, copies })
     }
 
     /// Records it, and runs what must be known before the rest can be recorded.

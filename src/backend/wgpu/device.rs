@@ -4,7 +4,7 @@ use super::adapter::{Bounds, Opened};
 use super::executable::Prepared;
 use super::gpu::{Gpu, lock, ready};
 use super::memory::{ALIGN, WgpuStorage};
-use crate::backend::{Backend, Executable, Failed, MemoryStats, Reading};
+use crate::backend::{Artefacts, Backend, Executable, Failed, MemoryStats, Reading};
 use crate::base::error::{bail, err};
 use crate::base::{DType, DeviceId, Result, Scalar, Storage};
 use crate::loops::schedule::Schedule;
@@ -105,8 +105,13 @@ impl Backend for &'static WgpuDevice {
         })
     }
 
-    fn prepare(&self, schedule: &Schedule) -> Result<Arc<dyn Executable>> {
-        Ok(Arc::new(Prepared::new(&self.gpu(), schedule)?))
+    fn identity(&self) -> String {
+        let gpu = self.gpu();
+        format!("wgpu {:?} {:?} {:?}", gpu.target, gpu.limits, gpu.features)
+    }
+
+    fn prepare(&self, schedule: &Schedule, artefacts: &mut Artefacts) -> Result<Arc<dyn Executable>> {
+        Ok(Arc::new(Prepared::new(&self.gpu(), schedule, artefacts)?))
     }
 
     fn run(&self, exe: &dyn Executable, inputs: &[Arc<dyn Storage>], params: &[Scalar]) -> Result<Vec<Arc<dyn Storage>>, Failed> {

@@ -3,14 +3,15 @@
 //! A plan that comes again on the same buffers is replayed as it was recorded: no look-up, no binding.
 
 use super::control::{self, Copies};
-use super::emit::{ArgUse, Repeat, Word, emit_repeated};
+use super::emit::{ArgUse, Repeat, Word};
 use super::gpu::{Gpu, PARAMS};
 use super::memory::{ALIGN, Range, View, WgpuStorage};
 use super::pieces::{self, Piece};
 use super::pipelines::{NUMBERS_IN_STORAGE, Pipeline};
+use super::preparing::Preparing;
 use super::record::{Found, Ids, Recorder};
 use super::results;
-use crate::backend::{Executable, Failed, counters};
+use crate::backend::{Artefacts, Executable, Failed, counters};
 use crate::base::error::{bail, err};
 use crate::base::{DType, Result, Scalar, Storage};
 use crate::loops::schedule::{Control, Instance, Launch, Place, Schedule, Slot};
@@ -124,7 +125,13 @@ fn reserve(gpu: &Gpu, arena: &mut usize, bytes: usize) -> usize {
 impl Code {
     /// Emits and compiles one instance. `slots`: of the schedule; `inside`: it is a program of a loop or branch. A kernel of more than the
     /// device binds becomes several.
-    pub(super) fn new(gpu: &Arc<Gpu>, i: &Instance, slots: &[Slot], inside: Option<&Inside<'_>>, arena: &mut usize) -> Result<Vec<Code>> {
+    pub(super) fn new(
+        gpu: &Preparing<'_>,
+        i: &Instance,
+        slots: &[Slot],
+        inside: Option<&Inside<'_>>,
+        arena: &mut usize,
+    ) -> Result<Vec<Code>> {
         let k: &Kernel = &i.kernel;
         if k.outer_len() == 0 {
             return Ok(Vec::new());
@@ -162,7 +169,7 @@ impl Code {
     }
 
     /// A loop as one kernel, if it is of that kind.
-    fn repeated(gpu: &Arc<Gpu>, c: &Control, slots: &[Slot], inside: Option<&Inside<'_>>, arena: &mut usize) -> Result<Option<Code>> {
+    fn repeated(gpu: &Preparing<'_>, c: &Control, slots: &[Slot], inside: Option<&Inside<'_>>, arena: &mut usize) -> Result<Option<Code>> {
         let Some((i, repeat)) = super::inside::kernel(c, slots) else { return Ok(None) };
         let fits = i.slots.iter().all(|s| slots[s.0 as usize].bytes() as u64 <= gpu.span());
         if !fits || i.slots.len() > gpu.limits.max_storage_buffers_per_shader_stage as usize {
@@ -173,7 +180,7 @@ impl Code {
     }
 
     fn piece(
-        gpu: &Arc<Gpu>,
+        gpu: &Preparing<'_>,
         i: &Instance,
         k: &Kernel,
         how: How<'_>,
@@ -217,7 +224,7 @@ impl Code {
         // Parts of the arena are parts of one buffer, which is bound in one way only.
         let in_arena = |n: usize| matches!(slot(n).place, Place::Arena(_));
         let written = !spilled.is_empty() || (0..k.args.len()).any(|n| in_arena(n) && k.args[n].access != Access::Read);
-        let mut m = emit_repeated(k, &gpu.target, &uses, written || inside.is_some(), repeat)?;
+        let mut m = gpu.module(k, &uses, written || inside.is_some(), repeat)?;
         if gpu.many_numbers(m.block.len()) {
             m.text = m.text.replacen("var<uniform> p:", NUMBERS_IN_STORAGE, 1);
         }
@@ -339,7 +346,7 @@ impl Code {
 }
 
 impl Spill {
-    fn new(gpu: &Arc<Gpu>, i: &Instance, spilled: &[u32], slots: &[Slot], arena: &mut usize) -> Result<Spill> {
+    fn new(gpu: &Preparing<'_>, i: &Instance, spilled: &[u32], slots: &[Slot], arena: &mut usize) -> Result<Spill> {
         let (mut end, mut parts, mut copies) = (0, Vec::new(), Copies::default());
         for &s in spilled {
             let bytes = slots[s as usize].bytes();
@@ -360,7 +367,7 @@ impl Built {
     ///
     /// # Errors
     /// If the device lacks a type, or a kernel is malformed or refused.
-    pub(super) fn new(gpu: &Arc<Gpu>, s: &Schedule, inside: Option<&Inside<'_>>) -> Result<Built> {
+    pub(super) fn new(gpu: &Preparing<'_>, s: &Schedule, inside: Option<&Inside<'_>>) -> Result<Built> {
         gpu.alive()?;
         let mut arena = s.arena_bytes.next_multiple_of(ALIGN);
         let mut steps = Vec::with_capacity(s.launches.len());
@@ -404,7 +411,7 @@ impl Built {
             arena = arena.max(ALIGN);
         }
         gpu.pipelines.save();
-        Ok(Built { gpu: gpu.clone(), slots: s.slots.clone(), steps, arena, outputs, inputs })
+        Ok(Built { gpu: gpu.gpu.clone(), slots: s.slots.clone(), steps, arena, outputs, inputs })
     }
 
     /// Records all launches on these buffers.
@@ -510,9 +517,9 @@ impl Prepared {
     ///
     /// # Errors
     /// If the device lacks a type, or a kernel is malformed or refused.
-    pub(super) fn new(gpu: &Arc<Gpu>, s: &Schedule) -> Result<Prepared> {
+    pub(super) fn new(gpu: &Arc<Gpu>, s: &Schedule, artefacts: &mut Artefacts) -> Result<Prepared> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let built = Mutex::new(Arc::new(Built::new(gpu, s, None)?));
+        let built = Mutex::new(Arc::new(Built::new(&Preparing::new(gpu, artefacts), s, None)?));
         Ok(Prepared { number: NEXT.fetch_add(1, Relaxed), schedule: s.clone(), built })
     }
 
@@ -520,7 +527,7 @@ impl Prepared {
     pub(super) fn on(&self, gpu: &Arc<Gpu>) -> Result<Arc<Built>> {
         let mut built = super::gpu::lock(&self.built);
         if !Arc::ptr_eq(&built.gpu, gpu) {
-            *built = Arc::new(Built::new(gpu, &self.schedule, None)?);
+            *built = Arc::new(Built::new(&Preparing::new(gpu, &mut Artefacts::default()), &self.schedule, None)?);
         }
         Ok(built.clone())
     }

@@ -10,6 +10,7 @@ use super::record::Recipes;
 use super::texture::Kernels;
 use super::timing::Timing;
 use super::transfer::Transfers;
+use crate::backend::counters;
 use crate::base::error::{bail, err};
 use crate::base::{DeviceId, Error, Result};
 use std::future::Future;
@@ -275,6 +276,9 @@ impl Gpu {
     }
 
     pub(super) fn poll(&self, how: wgpu::PollType) -> Result<()> {
+        if !matches!(how, wgpu::PollType::Poll) {
+            counters::WAITS.fetch_add(1, Relaxed);
+        }
         let Err(e) = self.device.poll(how) else { return self.alive() };
         // What a lost device refuses comes before it says that it is lost.
         let _ = self.device.poll(wgpu::PollType::Poll);

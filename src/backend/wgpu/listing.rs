@@ -7,7 +7,9 @@ use super::adapter::Bounds;
 use super::executable::Built;
 use super::gpu::Gpu;
 use super::memory::{ALIGN, Range, WgpuStorage};
+use super::preparing::Preparing;
 use super::record::{Grid, Item, Launch, Recorder};
+use crate::backend::Artefacts;
 use crate::base::error::{bail, err};
 use crate::base::{DeviceId, Result};
 use crate::loops::schedule::Schedule;
@@ -111,7 +113,7 @@ pub fn list(s: &Schedule, inputs: &[(&str, usize)]) -> Result<Listing> {
     if let Some((name, bytes)) = inputs.iter().find(|i| i.1 as u64 > most) {
         bail!(Memory, "{name} has {bytes} bytes, a buffer of every device at most {most}: split the tensor");
     }
-    let built = Built::new(&gpu, s, None)?;
+    let built = Built::new(&Preparing::new(&gpu, &mut Artefacts::default()), s, None)?;
     if let Some((n, bytes)) = built.outputs.iter().enumerate().find(|o| *o.1 as u64 > most) {
         bail!(Memory, "result {n} has {bytes} bytes, a buffer of every device at most {most}: split the tensor");
     }

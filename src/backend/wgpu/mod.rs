@@ -29,6 +29,7 @@ pub mod listing;
 mod memory;
 mod pieces;
 mod pipelines;
+mod preparing;
 mod record;
 mod results;
 #[cfg(test)]

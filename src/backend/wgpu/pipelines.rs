@@ -1,11 +1,11 @@
 //! Compiled kernels by their text, what they share, and bind groups of buffers that come again.
 //!
-//! Where the driver gives its compiled code away (`PIPELINE_CACHE`), it is kept in a file: `LAZULI_CACHE_DIR`, else the user's cache folder.
+//! Where the driver gives its compiled code away (`PIPELINE_CACHE`), it is kept in a [file](files).
 
 use super::emit::Binding;
 use super::gpu::{Gpu, lock};
 use super::memory::Range;
-use crate::backend::counters;
+use crate::backend::{counters, files};
 use crate::base::error::{bail, err};
 use crate::base::{Error, Result};
 use std::collections::HashMap;
@@ -57,44 +57,13 @@ struct DriverCache {
 /// Begins every file: a change of what follows changes it.
 const MAGIC: &[u8; 8] = b"lzlpipe1";
 
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
-}
-
-/// The contents of a cache file, if it is whole.
-fn decode(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = bytes.strip_prefix(MAGIC.as_slice())?;
-    let (sum, data) = rest.split_first_chunk::<4>()?;
-    (u32::from_le_bytes(*sum) == checksum(data)).then_some(data)
-}
-
-/// A cache file of these contents.
-fn encode(data: &[u8]) -> Vec<u8> {
-    [MAGIC.as_slice(), &checksum(data).to_le_bytes(), data].concat()
-}
-
-/// Where files of compiled code are; `None` if nowhere.
-fn folder() -> Option<PathBuf> {
-    let set = |v: &str| std::env::var_os(v).filter(|x| !x.is_empty()).map(PathBuf::from);
-    match std::env::var_os("LAZULI_CACHE_DIR") {
-        // Set to nothing: no files.
-        Some(d) if d.is_empty() => None,
-        Some(d) => Some(PathBuf::from(d)),
-        None if cfg!(target_os = "windows") => set("LOCALAPPDATA").map(|d| d.join("lazuli")),
-        None if cfg!(target_os = "macos") => set("HOME").map(|d| d.join("Library/Caches/lazuli")),
-        None => set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|d| d.join(".cache"))).map(|d| d.join("lazuli")),
-    }
-}
-
 impl DriverCache {
     fn open(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<DriverCache> {
         let key = wgpu::util::pipeline_cache_key(info)?;
-        let driver = checksum(format!("{} {} {}", info.name, info.driver, info.driver_info).as_bytes());
-        let file = folder()?.join(format!("{key}_{driver:08x}"));
-        let stored = std::fs::read(&file).ok();
-        let data = stored.as_deref().and_then(decode);
+        let driver = files::checksum(format!("{} {} {}", info.name, info.driver, info.driver_info).as_bytes());
+        let file = files::folder()?.join(format!("{key}_{driver:08x}"));
+        let stored = files::read(&file, MAGIC);
+        let data = stored.as_deref();
         // SAFETY: the data is what this library wrote for the same adapter and driver, by its checksum; the driver checks its own header.
         let cache = unsafe { device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor { label: Some("lazuli"), data, fallback: true }) };
         Some(DriverCache { cache, file, fresh: AtomicU64::new(0) })
@@ -107,15 +76,7 @@ impl DriverCache {
         }
         // Some drivers have a header and nothing else: no use.
         let Some(data) = self.cache.get_data().filter(|d| d.len() > 256) else { return };
-        let write = || -> std::io::Result<()> {
-            if let Some(dir) = self.file.parent() {
-                std::fs::create_dir_all(dir)?;
-            }
-            let temporary = self.file.with_extension(format!("{}.tmp", std::process::id()));
-            std::fs::write(&temporary, encode(&data))?;
-            std::fs::rename(&temporary, &self.file)
-        };
-        if let Err(e) = write() {
+        if let Err(e) = files::write(&self.file, MAGIC, &data) {
             log::warn!("wgpu: compiled kernels cannot be kept in {}: {e}", self.file.display());
         }
     }
@@ -253,22 +214,5 @@ impl Gpu {
         }
         groups.insert(key, g.clone());
         g
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{decode, encode};
-
-    #[test]
-    fn files_that_are_cut_or_changed_are_not_used() {
-        let file = encode(b"compiled code");
-        assert_eq!(decode(&file), Some(&b"compiled code"[..]));
-        assert!((0..file.len()).all(|n| decode(&file[..n]).is_none()));
-        for n in 0..file.len() {
-            let mut changed = file.clone();
-            changed[n] ^= 1;
-            assert_eq!(decode(&changed), None, "byte {n}");
-        }
     }
 }

@@ -23,7 +23,7 @@ mod train;
 pub use measure::{Rules, Timing};
 
 use crate::base::Result;
-use crate::{Report, Tensor, eval, explain, stats};
+use crate::{Device, Report, Tensor, eval, explain, stats};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -119,6 +119,21 @@ pub fn explain_case(case: &Case) -> Result<Option<Report>> {
         Produced::Tensors(t) => Some(explain(&t)),
         Produced::Number(_) => None,
     })
+}
+
+/// The kernels of one call of a case, in the order in which they ran, and the microseconds each took on the device, by its own clock. An earlier call
+/// has compiled them.
+///
+/// # Errors
+/// `Device` if the device cannot tell; what the case reports.
+pub fn kernels_of(case: &Case, device: Device) -> Result<Vec<(String, f64)>> {
+    let mut step = (case.build)()?;
+    for _ in 0..2 {
+        step()?.force()?;
+    }
+    device.synchronize()?;
+    let (made, kernels) = device.time_kernels(|| step()?.force())?;
+    made.map(|_| kernels)
 }
 
 /// Times of the first and of the second call of `ew_chain` at 1Mi, in ms: what a fresh process has to pay. Making the input is not

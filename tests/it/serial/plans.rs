@@ -138,7 +138,7 @@ alone! {
         let w = data(&[32, 32]);
         let run = |n: usize| (data(&[n, 32]).matmul(&w) + 1.0).tanh().to_vec::<f32>().unwrap().len();
         // On a graphics device the extents of small kernels are data, those of others constants of the module.
-        let unit = if Device::current() == Device::cpu() { 64 } else { 16 };
+        let unit = if Device::current() == Device::cpu() { 64 } else { 8 };
         assert_eq!(run(unit), unit * 32);
         run(unit * 3 / 2);
         let before = stats();

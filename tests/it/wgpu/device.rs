@@ -176,6 +176,13 @@ fn plans_are_replayed() {
 }
 
 #[test]
+fn a_second_process_compiles_nothing() {
+    if devices::wgpu("restart").is_some() {
+        crate::serial::restart::restart("wgpu");
+    }
+}
+
+#[test]
 fn kernels_are_timed() {
     let Some(d) = fresh("timestamps", |_| {}) else { return };
     if !d.describe().contains("timestamps") {

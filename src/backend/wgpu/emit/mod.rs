@@ -11,6 +11,7 @@
 mod expr;
 mod matmul;
 pub mod ops;
+pub(super) mod packed;
 mod point;
 mod prelude;
 mod repeat;
