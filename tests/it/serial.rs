@@ -12,7 +12,7 @@ const ALONE: &str = "LAZULI_TEST_ALONE";
 
 /// Runs `body` in a fresh process of this binary that runs only the test `path`.
 #[track_caller]
-fn run_alone(path: &str, body: fn()) {
+pub fn run_alone(path: &str, body: fn()) {
     if is_alone(path) {
         body();
         // A driver in software takes its threads down at the end of the process, and may fall over work that they still do.

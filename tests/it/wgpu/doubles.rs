@@ -164,18 +164,21 @@ fn close(what: &str, got: &Tensor, want: &Tensor) {
     }
 }
 
-/// The same function on both, of `[60, 200]` numbers.
-fn both(what: &str, d: Device, f: impl Fn(&Tensor) -> Vec<Tensor>) {
+/// The same function on both, of a matrix of that shape.
+fn both(what: &str, d: Device, shape: [usize; 2], f: impl Fn(&Tensor) -> Vec<Tensor>) {
     let run = |d: Device| {
         d.scope(|| {
             let mut r = Rng(21);
-            let all = f(&Tensor::from_vec((0..60 * 200).map(|_| r.float(-1.0, 1.0)).collect::<Vec<f64>>(), [60, 200]));
+            let values: Vec<f64> = (0..shape[0] * shape[1]).map(|_| r.float(-1.0, 1.0)).collect();
+            let all = f(&Tensor::from_vec(values, shape));
             lazuli::eval(&all).unwrap_or_else(|e| panic!("{what}: {e}"));
             all
         })
     };
     run(d).iter().zip(&run(Device::cpu())).for_each(|(g, w)| close(what, g, w));
 }
+
+const SHAPE: [usize; 2] = [60, 200];
 
 type Case = (&'static str, fn(&Tensor) -> Vec<Tensor>);
 
@@ -191,7 +194,7 @@ const CASES: [Case; 11] = [
     }),
     ("products", |x| vec![x.matmul(&x.t()), x.t().matmul(x).sin(), x.slice(s![.., 0..7]).matmul(&x.slice(s![0..7, 0..33]))]),
     ("gathers", |x| vec![x.index_select(1, &Tensor::from_vec(vec![7i64, 0, 199, 7], [4])) * 2.0]),
-    ("transposed", |x| vec![x.t() + 0.0, x.reshape([200, 60]) * 2.0, x.slice(s![3..50;3, 100..]) * 1.0]),
+    ("transposed", |x| vec![x.t() + 0.0, x.flatten(0, 1) * 2.0, x.slice(s![3..50;3, 100..]) * 1.0]),
     ("a loop inside a kernel", |x| vec![fori_loop(0..20, x.clone(), |_, c: Tensor| &c * 0.75 + c.sin())]),
     ("a loop over rows", |x| {
         let (last, rows) = scan(x.slice(s![0]), x, |c: Tensor, row: Tensor| {
@@ -205,7 +208,18 @@ const CASES: [Case; 11] = [
 #[test]
 fn everything_but_functions() {
     let Some(d) = with_f64("what is not a function of F64") else { return };
-    CASES.iter().for_each(|(what, f)| both(what, d, f));
+    CASES.iter().for_each(|(what, f)| both(what, d, SHAPE, f));
+    // Large enough to be visited four at a time, where memory is whole fours, and where it is not.
+    for shape in [[128, 1024], [129, 1022], [131, 1001]] {
+        for (what, f) in CASES.iter().filter(|c| c.0 != "products" && c.0 != "a loop over rows") {
+            both(&format!("{what} of {shape:?}"), d, shape, f);
+        }
+        let [a, b] = shape;
+        both(&format!("turned and mixed, {shape:?}"), d, shape, |x| {
+            let mixed = Tensor::where_(&x.gt(0.25), x, &(x.cast(DType::F32) * 2.0).cast(DType::F64));
+            vec![x.t() * 3.0, x.reshape([b, a]).exp(), mixed.sum(0), mixed.cast(DType::F16), x.cast(DType::I64)]
+        });
+    }
     // The same draws, too.
     let draws = |d: Device| {
         d.scope(|| {
@@ -225,11 +239,11 @@ fn within_small_limits() {
     for (bound, buffer) in [(20_000, 1 << 30), (1 << 30, 30_000)] {
         let Some(d) = fresh("small bindings", |b| (b.binding_bytes, b.buffer_bytes) = (Some(bound), Some(buffer))) else { return };
         for (what, f) in CASES.iter().filter(|c| !["products", "columns", "gathers", "sorts", "scans", "a loop over rows"].contains(&c.0)) {
-            both(what, d, f);
+            both(what, d, SHAPE, f);
         }
     }
     let Some(d) = fresh("few bindings", |b| b.bindings = Some(3)) else { return };
-    both("sixteen operands", d, |x| {
+    both("sixteen operands", d, SHAPE, |x| {
         let all: Vec<Tensor> = (0..16).map(|i| x.slice(s![i]) * (i as f64 + 0.5)).collect();
         let narrow: Vec<Tensor> = all.iter().map(|x| x.cast(DType::F16)).collect();
         lazuli::eval(&[all.clone(), narrow.clone()].concat()).unwrap();
