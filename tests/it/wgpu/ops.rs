@@ -21,6 +21,7 @@ fn run(s: &Sample, x: &[Tensor], at: Device) -> Result<Vec<(String, Vec<f64>)>> 
         if t.device() != at {
             return Err(Error::new(lazuli::ErrorKind::Device, format!("{what} is on {}", t.device())));
         }
+        t.eval()?;
         // On the host, where there is every type.
         all.push((what, t.to_device(&Device::cpu()).cast(DType::F64).to_vec::<f64>()?));
         Ok(())
