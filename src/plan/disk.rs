@@ -42,7 +42,6 @@ impl Entry {
             return None;
         }
         let folder = files::folder()?.join("plans");
-        let mut words = key::of_trace(trace);
         let mut p = Packer::default();
         for text in [BUILD, &backend.identity()] {
             p.bytes(text.as_bytes());
@@ -50,11 +49,10 @@ impl Entry {
         p.flag(target.fusing);
         p.size(target.alignment);
         p.list(donated, |p, &d| p.flag(d));
-        p.list(&words, |p, &w| p.number(w));
-        // A name for the file: equal ones are told apart by the key inside.
-        words.extend(p.0.chunks(8).map(|c| c.iter().fold(0, |w, &b| w << 8 | u64::from(b))));
-        let (a, b) = (key::hash(&words), key::hash(&words[words.len() / 2..]));
-        Some(Entry { file: folder.join(format!("{a:016x}{b:016x}")), key: p.0 })
+        p.list(&key::of_trace(trace), |p, &w| p.number(w));
+        let words: Vec<u64> = p.0.chunks(8).map(|c| c.iter().fold(0, |w, &b| w << 8 | u64::from(b))).collect();
+        // Plans of one name are told apart by the key inside; the later one is kept.
+        Some(Entry { file: folder.join(format!("{:016x}", key::hash(&words))), key: p.0 })
     }
 
     /// The plan, and what to prepare it with.

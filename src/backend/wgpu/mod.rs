@@ -1,11 +1,12 @@
 //! Any GPU: Loop IR kernels as WGSL through wgpu (Vulkan, Metal, DX12, WebGPU).
 //!
 //! A kernel takes this way: `loops::legalize` makes of it what WGSL can say; [`emit`] prints a module; [`pipelines`] compiles it (once per
-//! text) and binds it; [`executable`] strings launches together: one encoder, one pass, one submission per plan, kept by [`record`] for
-//! the next run; [`control`] records branches and loops, [`gate`] lets the device choose among what is recorded; [`pieces`] cuts up
-//! kernels over tensors larger than can be bound, [`results`] those of very many results; [`memory`] hands out buffers, [`transfer`] fills
-//! and reads them; [`gpu`] is the open device, [`device`] the name it goes by; [`host`] is all of this on an application's own device,
-//! [`texture`] its textures; [`listing`] is a recorded plan as data. It does not lower: the schedule is the one the CPU gets.
+//! text) and binds it; [`preparing`] knows what another process has emitted already; [`executable`] strings launches together: one encoder,
+//! one pass, one submission per plan, kept by [`record`] for the next run; [`control`] records branches and loops, [`gate`] lets the device
+//! choose among what is recorded; [`pieces`] cuts up kernels over tensors larger than can be bound, [`results`] those of very many results;
+//! [`memory`] hands out buffers, [`transfer`] fills and reads them; [`gpu`] is the open device, [`device`] the name it goes by; [`host`] is
+//! all of this on an application's own device, [`texture`] its textures; [`listing`] is a recorded plan as data. It does not lower: the
+//! schedule is the one the CPU gets.
 //!
 //! A tensor is a buffer of its own (several, if it is larger than a buffer can be), a plan's temporaries are parts of one. Each argument is
 //! bound by itself, typed; types narrower than a word are packed in words; I64 is a pair of words, with arithmetic of our own, on every

@@ -50,9 +50,14 @@ fn close(a: f64, b: f64, largest: f64, within: f64) -> bool {
 /// Some inputs lie outside the domain (a probability above 1), where the host's infinity is a matter of how a difference cancels.
 const OUTSIDE: [&str; 1] = ["nn.functional.binary_cross_entropy"];
 
+/// The graphics device, if it is not the default: the other half of the tests is about that.
+fn beside() -> Option<Device> {
+    devices::wgpu("ops").filter(|_| Device::current() == Device::cpu())
+}
+
 #[test]
 fn every_op_beside_the_default_device() {
-    let Some(dev) = devices::wgpu("ops") else { return };
+    let Some(dev) = beside() else { return };
     let double = dev.scope(|| devices::f64_on_current("ops in F64"));
     let refused = every_op(dev, &[DType::F32, DType::I32, DType::Bool], 1e-4);
     assert_eq!(refused, if double { vec![] } else { vec!["float_power"] });
@@ -61,7 +66,7 @@ fn every_op_beside_the_default_device() {
 /// Where the device has F64, to its precision. (Some ops compute in F32 whatever they are given, so not to the last digit.)
 #[test]
 fn every_op_in_f64() {
-    let Some(dev) = devices::wgpu("ops") else { return };
+    let Some(dev) = beside() else { return };
     if dev.scope(|| devices::f64_on_current("every_op_in_f64")) {
         assert!(every_op(dev, &[DType::F64], 1e-11).is_empty());
     }
@@ -69,9 +74,6 @@ fn every_op_in_f64() {
 
 /// Names of the ops that were refused for lack of F64; of each op that takes one of the types, the first of them is tried.
 fn every_op(dev: Device, dtypes: &[DType], within: f64) -> Vec<&'static str> {
-    if Device::current() != Device::cpu() {
-        return Vec::new();
-    }
     let (mut passed, mut refused, mut failed) = (0, Vec::new(), Vec::new());
     for s in SAMPLES {
         let found = dtypes.iter().find_map(|&d| {
