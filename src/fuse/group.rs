@@ -4,10 +4,12 @@
 //! legal (same iteration domain, no cycle among groups, one contraction a kernel, rows that stay in cache), is computed again inside
 //! its consumers where that is cheap, and else founds a group of its own. Then siblings that share reads are merged.
 
+use super::attention::{self, Attention};
 use super::cost::{self, Cone, Edge, Runs};
 use super::report::{Reason, Refusal};
 use crate::trace::{Op, Trace, ValueId};
 use smallvec::SmallVec;
+use std::collections::HashMap;
 
 /// A kernel to be.
 pub type GroupId = u32;
@@ -31,6 +33,8 @@ pub enum Kind {
     Loop,
     /// With that dot or convolution at its heart.
     Contraction(ValueId),
+    /// That product of the weights of an attention and its values, and all that leads to the weights.
+    Attention(ValueId),
     /// Writes the updates of that scatter.
     Scatter(ValueId),
     /// Writes what that scatter starts from.
@@ -115,6 +119,8 @@ pub struct Grouping {
     pub stored: Vec<bool>,
     /// Single numbers that every kernel computes for itself, also where they are stored.
     pub recomputed: Vec<bool>,
+    /// Products that are the last step of an attention.
+    pub attentions: HashMap<ValueId, Attention>,
     /// Why values were not fused.
     pub refusals: Vec<Refusal>,
 }
@@ -158,6 +164,7 @@ pub fn group(t: &Trace, fuse: bool) -> Grouping {
         level: vec![Level::Elem; n],
         stored: vec![false; n],
         recomputed: vec![false; n],
+        attentions: if fuse { attention::find(t, &uses, &output) } else { HashMap::new() },
         refusals: Vec::new(),
     };
     let mut s = Grouper { t, cones: cost::cones(t), uses, output, place: vec![SmallVec::new(); n], g, fuse };
@@ -175,6 +182,10 @@ pub fn group(t: &Trace, fuse: bool) -> Grouping {
 impl Grouper<'_> {
     fn place(&mut self, v: ValueId) {
         let op = &self.t[v].op;
+        if self.g.home[v.index()].is_some() {
+            // A step of an attention, which its last step brought along.
+            return;
+        }
         if let Op::Region(_) = op {
             // Its results founded the group.
             return;
@@ -375,7 +386,7 @@ impl Grouper<'_> {
             let bytes = (shape.numel() * self.t.dtype(v).size()) as u64;
             let here = !is_output && !buffered && !cone.heavy;
             let prologue = single && u.reads == 1 && self.t[v].op.is_elementwise() && cone.reads <= 2 * bytes;
-            if here && (prologue || (cost::picks_one(self.t, v) && cone.cost <= RECOMPUTE)) {
+            if here && (prologue || matches!(self.t[v].op, Op::Iota(_)) || (cost::picks_one(self.t, v) && cone.cost <= RECOMPUTE)) {
                 self.clone_into(v, &uses);
             } else {
                 self.found(Kind::Loop, &shape, v, &uses);
@@ -486,6 +497,7 @@ impl Grouper<'_> {
                         self.apply(uses[k].group, change, v);
                         let level = if matches!(self.t[v].op, Op::Reduce(..)) { Level::Row } else { Level::Elem };
                         self.settle(v, uses[k].group, level, &uses);
+                        self.attend(v, uses[k].group);
                         return;
                     }
                 }
@@ -501,8 +513,22 @@ impl Grouper<'_> {
                 self.g.groups[g as usize].axes = cost::runs(&s, |i| axes.contains(&(i as u8)));
             }
             _ => {
-                self.found(Kind::Contraction(v), &shape, v, &uses);
+                let g = self.found(Kind::Contraction(v), &shape, v, &uses);
+                self.attend(v, g);
             }
+        }
+    }
+
+    /// If `v` is the last step of an attention, the others come to its group too.
+    fn attend(&mut self, v: ValueId, g: GroupId) {
+        let Some(a) = self.g.attentions.get(&v) else { return };
+        let group = &mut self.g.groups[g as usize];
+        group.kind = Kind::Attention(v);
+        for &i in &a.inner {
+            group.members.push(i);
+            self.g.home[i.index()] = Some(g);
+            self.g.level[i.index()] = Level::Factor;
+            self.place[i.index()] = SmallVec::from_slice(&[(g, Level::Factor)]);
         }
     }
 

@@ -8,6 +8,7 @@
 //! a stored value is written by exactly one kernel (a scatter's result by its initialisation and then its updates); the kernels' order
 //! follows every dependency.
 
+mod attention;
 pub mod cost;
 pub mod group;
 pub mod index;
@@ -91,7 +92,7 @@ fn order(g: &Grouping) -> Vec<u32> {
     let first = |i: usize| {
         let x = &g.groups[i];
         let own = match x.kind {
-            Kind::Init(v) | Kind::Scatter(v) | Kind::Row(v) | Kind::Contraction(v) => Some(v),
+            Kind::Init(v) | Kind::Scatter(v) | Kind::Row(v) | Kind::Contraction(v) | Kind::Attention(v) => Some(v),
             Kind::Loop | Kind::Control(_) => None,
         };
         x.members.iter().copied().chain(own).min().map_or(usize::MAX, ValueId::index)

@@ -242,6 +242,8 @@ struct State<'k> {
     exprs: Vec<Scalar>,
     indices: Vec<i64>,
     reduced: Vec<Vec<Scalar>>,
+    /// Scores of an attention kernel, one per key.
+    scores: Vec<Scalar>,
     scratch: Vec<Vec<Scalar>>,
     /// Which elements of each argument were written.
     written: Vec<Vec<bool>>,
@@ -259,13 +261,20 @@ fn execute<M: Memory + ?Sized>(k: &Kernel, memory: &mut M, params: &[Scalar]) ->
         exprs: vec![Scalar::Int(0); k.exprs.len()],
         indices: vec![0; k.indices.len()],
         reduced: vec![],
+        scores: vec![],
         scratch: k.scratch.iter().map(|_| vec![Scalar::Int(0); k.row_len()]).collect(),
         written: k.args.iter().map(|a| vec![false; if a.access == Access::Read { 0 } else { a.numel }]).collect(),
     };
+    let attention = k.archetype == Archetype::Attention;
     for _ in 0..k.outer_len() {
         s.reduced.clear();
         for (n, (pass, order)) in k.passes.iter().zip(&orders).enumerate() {
-            s.pass(pass, order, &row, memory)?;
+            match n {
+                0 if attention => s.score(pass, order, &row, memory)?,
+                // The depth is over.
+                _ if attention => s.pass(pass, order, &row[..1], memory)?,
+                _ => s.pass(pass, order, &row, memory)?,
+            }
             if n == 0 {
                 s.between();
             }
@@ -292,13 +301,25 @@ impl State<'_> {
         }
     }
 
+    /// Pass 0 of an attention kernel: a fold over the depth for every key.
+    fn score<M: Memory + ?Sized>(&mut self, pass: &Pass, order: &[Node], row: &[usize], memory: &mut M) -> Result<()> {
+        self.scores.clear();
+        for _ in 0..self.k.axes[row[0]].extent {
+            self.pass(pass, order, &row[1..], memory)?;
+            self.scores.extend(self.reduced.pop().and_then(|r| r.first().copied()));
+            self.advance(&row[..1]);
+        }
+        self.reduced.push(vec![]);
+        Ok(())
+    }
+
     fn pass<M: Memory + ?Sized>(&mut self, pass: &Pass, order: &[Node], row: &[usize], memory: &mut M) -> Result<()> {
         let kind = |r: &super::ReduceSink| match r.kind {
             ReduceKind::Fold(kind, _) => kind,
             ReduceKind::Dot(..) => Reduce::Sum,
         };
         let mut folds: Vec<Accumulator> = pass.reduces.iter().map(|r| Accumulator::new(kind(r))).collect();
-        let points = if pass.row { self.k.row_len() } else { 1 };
+        let points = if pass.row { row.iter().map(|&a| self.k.axes[a].extent).product() } else { 1 };
         for r in 0..points {
             self.row = r;
             for &n in order {
@@ -435,6 +456,7 @@ impl State<'_> {
                 let words = philox(at(*key).as_i64() as u64, (at(*offset).as_i64() as u64).wrapping_add(i / 4));
                 Scalar::Int(words[(i % 4) as usize] as i64)
             }
+            ExprKind::Reduced(0, _) if self.k.archetype == Archetype::Attention => self.scores[self.row],
             ExprKind::Reduced(p, n) => self.reduced[*p as usize][*n as usize],
             ExprKind::Scratch(s) => self.scratch[s.index()][self.row],
         })

@@ -52,6 +52,25 @@ fn gather_clamps() {
 }
 
 #[test]
+fn attention_with_a_mask() {
+    let at = |n: usize| (n * 7 % 11) as f32 * 0.25 - 1.0;
+    let (q, k, v): (Vec<f32>, Vec<f32>, Vec<f32>) = ((0..24).map(at).collect(), (3..43).map(at).collect(), (5..25).map(at).collect());
+    let mask: Vec<bool> = (0..15).map(|n| n >= 5 && n % 4 > 0).collect();
+    let args = go(ATTENTION, vec![flat(&q), flat(&k), flat(&mask), flat(&v), unset(DType::F32, 12)], &[]);
+    let mut want = Vec::new();
+    for (b, l) in (0..2).flat_map(|b| (0..3).map(move |l| (b, l))) {
+        let score = |s: usize| (0..4).map(|e| q[(b * 3 + l) * 4 + e] as f64 * k[(b * 5 + s) * 4 + e] as f64).sum::<f64>() / 2.0;
+        let weights: Vec<f64> = (0..5).map(|s| if mask[l * 5 + s] { score(s).exp() } else { 0.0 }).collect();
+        let total: f64 = weights.iter().sum();
+        for c in 0..2 {
+            let sum: f64 = (0..5).map(|s| weights[s] * v[(b * 5 + s) * 2 + c] as f64).sum();
+            want.push(if total > 0.0 { sum / total } else { 0.0 });
+        }
+    }
+    close(&args[4], &want);
+}
+
+#[test]
 fn matmul_with_epilogue() {
     let a = [1f32, 2.0, 3.0, 4.0, -1.0, 0.0, 1.0, 0.0];
     let b: Vec<f32> = (0..12).map(|i| i as f32).collect();

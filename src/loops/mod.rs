@@ -8,7 +8,7 @@
 //! 1. An expression's operands come before it in the arena; so do those of an index.
 //! 2. `Reduced(p, k)` is reduction k of pass p and is used only in passes after p. `Scratch(s)` is used only in passes after
 //!    the one that writes s; both are per outer point. Scratch is one value per point of the row.
-//! 3. An outer pass, and every reduction result, depends on no row axis. An expression that does is "row-level"; each pass
+//! 3. An outer pass, and every reduction result (but a score of [`Archetype::Attention`]), depends on no row axis. An expression that does is "row-level"; each pass
 //!    evaluates from loads what it needs (nothing is kept between passes but reductions and scratch).
 //! 4. Elements a load can touch lie inside its argument: wherever all bounds of its mask hold, the index is in range.
 //! 5. Every argument element is written at most once by a kernel, except by scatter stores; an `Update` argument is read
@@ -17,6 +17,7 @@
 //!
 //! The archetype is a promise about the shape of the passes, so that an emitter can choose its template.
 
+mod attention;
 mod in_place;
 pub mod interp;
 pub mod legalize;
@@ -28,6 +29,8 @@ pub mod schedule;
 pub mod symbolic;
 pub mod text;
 pub mod verify;
+
+pub use attention::Attention;
 
 use crate::base::{DType, Scalar};
 use crate::trace::{Binary, Compare, ConvSpec, Reduce, ScatterMode, Unary};
@@ -107,6 +110,11 @@ pub enum Archetype {
         /// Shape of argument 1.
         window: SmallVec<[usize; 6]>,
     },
+    /// `softmax(q k) v` without the scores in memory. Outer axes `[batch.., queries, columns]`, row axes keys and depth, the last two. Pass 0 is one
+    /// `Dot` over the depth alone, so `Reduced(0, 0)`, a score, is a value per key (and no pass but 0 knows of the depth). Pass 1 is the maximum
+    /// of a logit, over the keys alone; pass 2 the sum of `exp(logit - shift)`, where the shift is that maximum, or 0 where it is -inf, and the
+    /// `Dot` of these weights with values; pass 3 the epilogue, an outer pass. [`Kernel::attention`] names the parts.
+    Attention,
     /// One outer pass with one store of that mode; points are visited in row-major order where the mode makes order matter.
     Scatter(ScatterMode),
     /// Pass 0 writes scratch 0 along the single row axis (last); scratch 1 (I64) becomes the positions that sort it stably, NaN

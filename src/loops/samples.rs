@@ -222,5 +222,64 @@ pass 0 outer
   a0[n0] = e3
 ";
 
+/// `softmax(q k / 2) v` under a mask, for q [2, 3, 4], k [2, 5, 4], v [2, 5, 2], a hidden row being 0.
+pub const ATTENTION: &str = "
+kernel attention
+axes 2, 3, 2, 5 row, 4 row
+args a0: read f32[24], a1: read f32[40], a2: read bool[15], a3: read f32[20], a4: write f32[12]
+n0 = i0
+n1 = n0 * 12
+n2 = i1
+n3 = n2 * 4
+n4 = n1 + n3
+n5 = i4
+n6 = n4 + n5
+n7 = n0 * 20
+n8 = i3
+n9 = n8 * 4
+n10 = n7 + n9
+n11 = n10 + n5
+n12 = n2 * 5
+n13 = n12 + n8
+n14 = n0 * 10
+n15 = i2
+n16 = n14 + n15
+n17 = n8 * 2
+n18 = n16 + n17
+n19 = n0 * 6
+n20 = n2 * 2
+n21 = n19 + n20
+n22 = n21 + n15
+e0: f32 = const 0.5
+e1: f32 = load a0[n6]
+e2: f32 = mul e1, e0
+e3: f32 = load a1[n11]
+e4: f32 = const -inf
+e5: f32 = reduced r0.0
+e6: bool = load a2[n13]
+e7: f32 = select e6, e5, e4
+e8: f32 = reduced r1.0
+e9: f32 = const 0.0
+e10: bool = eq e8, e4
+e11: f32 = select e10, e9, e8
+e12: f32 = sub e7, e11
+e13: f32 = exp e12
+e14: f32 = load a3[n18]
+e15: f32 = reduced r2.1
+e16: f32 = reduced r2.0
+e17: f32 = const 1.0
+e18: f32 = select e10, e17, e16
+e19: f32 = div e15, e18
+pass 0 row
+  r0.0: f32 = dot e2, e3
+pass 1 row
+  r1.0: f32 = max e7
+pass 2 row
+  r2.0: f32 = sum e13
+  r2.1: f32 = dot e13, e14
+pass 3 outer
+  a4[n22] = e19
+";
+
 /// Every sample.
-pub const ALL: [&str; 10] = [SOFTMAX, COLUMN, PAD, GATHER, MATMUL, CONV, SORT, CUMULATIVE, SCATTER, UPDATE];
+pub const ALL: [&str; 11] = [SOFTMAX, COLUMN, PAD, GATHER, MATMUL, CONV, ATTENTION, SORT, CUMULATIVE, SCATTER, UPDATE];

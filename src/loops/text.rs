@@ -95,6 +95,7 @@ fn archetype(a: &Archetype) -> String {
         Archetype::RowReduction => "row_reduction".into(),
         Archetype::ColumnReduction => "column_reduction".into(),
         Archetype::Matmul => "matmul".into(),
+        Archetype::Attention => "attention".into(),
         Archetype::Conv { spec, input, window } => format!(
             "conv stride {} lo {} hi {} lhs_dilation {} rhs_dilation {} groups {} input {} window {}",
             numbers(&spec.stride),
@@ -377,6 +378,7 @@ impl<'a> Parser<'a> {
             "row_reduction" => Archetype::RowReduction,
             "column_reduction" => Archetype::ColumnReduction,
             "matmul" => Archetype::Matmul,
+            "attention" => Archetype::Attention,
             "conv" => {
                 let stride = self.array("stride")?.into();
                 let (lo, hi) = (self.array("lo")?.into(), self.array("hi")?.into());

@@ -99,7 +99,10 @@ fn levels(k: &Kernel, order: &[Node]) -> Result<Levels> {
             Node::Expr(e) => {
                 k.exprs[e.index()].operands(&mut join);
                 match k.exprs[e.index()].kind {
-                    ExprKind::Reduced(p, _) => own.ready = p as usize + 1,
+                    ExprKind::Reduced(p, _) => {
+                        own.ready = p as usize + 1;
+                        own.row |= p == 0 && k.archetype == Archetype::Attention;
+                    }
                     ExprKind::Scratch(s) => {
                         own.row = true;
                         own.ready = match k.passes.iter().position(|p| p.scratch.iter().any(|w| w.0 == s)) {
@@ -430,6 +433,7 @@ impl Checker<'_> {
             Archetype::RowReduction | Archetype::ColumnReduction => kinds.contains(&true),
             Archetype::Matmul => rows == 1 && outer >= 2 && product_then_epilogue(),
             Archetype::Conv { spec, input, window } => product_then_epilogue() && self.conv(spec, input, window),
+            Archetype::Attention => k.attention().is_some(),
             Archetype::Scatter(mode) => {
                 let adds_bools =
                     !mode.takes_bool() && k.passes.iter().flat_map(|p| &p.stores).any(|s| k.args[s.arg.index()].dtype == DType::Bool);

@@ -50,6 +50,15 @@ fn passes_and_levels() {
     refused(CONV, "groups 2", "groups 1", "promises");
     refused(CONV, "hi [1]", "hi [3]", "promises");
     refused(SCATTER, "update f32[6]", "write f32[6]", "promises");
+    refused(ATTENTION, "max e7", "min e7", "promises");
+    refused(ATTENTION, "exp e12", "sin e12", "promises");
+    refused(ATTENTION, "sub e7, e11", "sub e5, e11", "promises");
+    refused(ATTENTION, "dot e13, e14", "dot e14, e13", "promises");
+    refused(ATTENTION, "select e10, e9, e8", "select e10, e8, e9", "promises");
+    refused(ATTENTION, "load a2[n13]", "load a2[n15]", "promises");
+    refused(ATTENTION, "load a2[n13]", "load a2[n5]", "promises");
+    refused(ATTENTION, "load a0[n6]", "load a0[n8]", "promises");
+    refused(ATTENTION, "a4[n22] = e19", "a4[n22] = e5", "depends on the row");
 }
 
 #[test]

@@ -236,6 +236,7 @@ fn name(k: &Kernel) -> &'static str {
         Archetype::RowReduction => "row reduction",
         Archetype::ColumnReduction => "column reduction",
         Archetype::Matmul => "matmul",
+        Archetype::Attention => "attention",
         Archetype::Conv { .. } => "conv",
         Archetype::Scatter(_) => "scatter",
         Archetype::Sort(_) => "sort",
@@ -258,6 +259,11 @@ fn flops(k: &Kernel) -> u64 {
         .filter(|e| matches!(e.kind, ExprKind::Unary(..) | ExprKind::Binary(..) | ExprKind::Select(..) | ExprKind::Compare(..)))
         .count() as u64;
     let (outer, row) = (k.outer_len() as u64, k.row_len() as u64);
+    if let Some(a) = k.attention() {
+        // A score is computed once for all columns.
+        let rows = outer / k.axes[a.columns].extent.max(1) as u64;
+        return rows * (2 * row + k.axes[a.keys].extent as u64 * (per + 2)) + outer * (2 * k.axes[a.keys].extent as u64 + per);
+    }
     let folds: u64 =
         k.passes.iter().flat_map(|p| &p.reduces).map(|r| if matches!(r.kind, ReduceKind::Dot(..)) { 2 } else { 1 } * outer * row).sum();
     let contraction = matches!(k.archetype, Archetype::Matmul | Archetype::Conv { .. });

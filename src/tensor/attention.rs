@@ -1,6 +1,6 @@
 //! Attention with all of PyTorch's options, and attention of several heads with its projections.
 
-use super::compose::{or_poison, pass_poison, slip_now};
+use super::compose::{compute_dtype, or_poison, pass_poison, slip_now};
 use super::{Lit, LitInt, Tensor};
 use crate::base::error::err;
 use crate::base::{DType, Shape};
@@ -142,9 +142,13 @@ impl Tensor {
         if s == 0 {
             return scores;
         }
-        // Where everything is hidden, any finite scores do: the weights are then set to 0.
-        let hidden = scores.detach().max_keepdim(-1).eq(Lit(f64::NEG_INFINITY));
-        scores.replace(&hidden, 0.0).softmax(-1).replace(&hidden, 0.0)
+        // A softmax whose shift is a number also where everything is hidden: there all weights are 0, and their sum is taken for 1.
+        let x = scores.cast(compute_dtype(scores.dtype()));
+        let highest = x.detach().max_keepdim(-1);
+        let hidden = highest.eq(Lit(f64::NEG_INFINITY));
+        let weights = (&x - highest.replace(&hidden, 0.0)).exp();
+        let sum = weights.sum_keepdim(-1).replace(&hidden, 1.0);
+        (weights / sum).cast(scores.dtype())
     }
 
     /// Attention of several heads (Vaswani et al. 2017): queries `[B, L, E]` (this), keys `[B, S, K]` and values `[B, S, V]` are

@@ -51,6 +51,15 @@ fn softmax_and_log_softmax() {
 }
 
 #[test]
+fn attention() {
+    let (q, k, v) = (data(&[2, 3, 20, 8]), data(&[2, 3, 30, 8]), data(&[2, 3, 30, 8]));
+    at_most(1, &[&(q.matmul(&k.mt()).softmax(-1).matmul(&v) + &q)]);
+    // The weights, if they are asked for, are stored by the softmax.
+    let weights = q.matmul(&k.mt()).softmax(-1);
+    at_most(3, &[&weights.matmul(&v), &weights]);
+}
+
+#[test]
 fn softmax_backward() {
     let (x, ct) = (data(&[64, 300]), data(&[64, 300]));
     at_most(1, &[&grad(|x: &Tensor| (x.softmax(-1) * &ct).sum(..), &x)]);

@@ -1,6 +1,7 @@
 //! Prepared plans: kernels bound to slots, and one run through them.
 
 use super::alloc::CpuStorage;
+use super::attention::{self, Attention};
 use super::compile::{StoreStyle, compile, compute};
 use super::conv::Conv;
 use super::cut::cut;
@@ -45,6 +46,7 @@ pub(super) enum Code {
     Scatter(Box<Scatter>),
     Matmul(Box<Matmul>),
     Conv(Box<Conv>),
+    Attention(Box<Attention>),
 }
 
 /// A kernel bound to slots.
@@ -127,6 +129,16 @@ pub(super) fn driver(k: &Kernel, style: StoreStyle) -> Result<Driver> {
     }
 }
 
+/// A row kernel along its rows, to be [walked](Driver::walk) by their numbers.
+pub(super) fn rows(k: &Kernel, style: StoreStyle) -> Result<Driver> {
+    let mut an = Analysis::new(k, nest::forms(k), Mode::Row, None, 0)?;
+    let programs = CACHE.get(&mut an, 0, style, false)?;
+    let results = k.passes.iter().map(|p| p.reduces.len()).sum();
+    let b = Bound::new(programs, an.nest, results, &[], k.row_len(), style.stream != 0, 8)?;
+    let cost = b.cost_ns();
+    Ok(Driver { b, cost, plan: Plan::Tiled { piece: k.row_len(), per_task: 1 }, between: None, scratch: Vec::new(), row: k.row_len() })
+}
+
 fn prepare(k: &Kernel, style: StoreStyle) -> Result<Code> {
     match k.archetype {
         Archetype::Matmul => {
@@ -139,6 +151,7 @@ fn prepare(k: &Kernel, style: StoreStyle) -> Result<Code> {
                 return Ok(Code::Conv(Box::new(c)));
             }
         }
+        Archetype::Attention => return Ok(Code::Attention(Box::new(Attention::new(k, style)?))),
         Archetype::Pointwise => {
             if let Some(parts) = parts(k) {
                 return Ok(Code::Cut(parts.iter().map(|p| driver(p, style)).collect::<Result<_>>()?));
@@ -372,6 +385,8 @@ fn launch(l: &[Instance], table: &[*mut u8], values: &[Scalar]) -> Result<()> {
             // SAFETY: as above.
             Code::Conv(c) => unsafe { c.run(pool, &MEMORY, &args, params.as_ptr())? },
             // SAFETY: as above.
+            Code::Attention(a) => unsafe { a.run(pool, &MEMORY, &args, params.as_ptr())? },
+            // SAFETY: as above.
             Code::Scatter(s) => unsafe { s.run(pool, &args, params.as_ptr()) },
         }
     }
@@ -407,9 +422,13 @@ impl Executable for CpuExecutable {
         if l.len() > 1 {
             let _ = writeln!(out, "{} instances of", l.len());
         }
-        let parts = parts(&i.kernel);
+        let mut parts = parts(&i.kernel);
         if let Some(p) = &parts {
             let _ = writeln!(out, "cut into {} parts", p.len());
+        }
+        if let Some(steps) = attention::steps(&i.kernel) {
+            let _ = writeln!(out, "in blocks of queries, three steps each");
+            parts = Some(steps.into());
         }
         for k in parts.as_deref().unwrap_or(std::slice::from_ref(&*i.kernel)) {
             if let Err(e) = text(k, i.style, &mut out) {

@@ -12,10 +12,11 @@ use super::micro::micro;
 use super::nest::{self, Analysis, Form, Mode, post_order};
 use super::packed;
 use super::pool::Pool;
+use super::rewrite::row_major;
 use super::run::{Bound, Task, with_scratch};
 use super::{CACHE, MEMORY};
 use crate::base::{DType, Result};
-use crate::loops::{Access, Arg, ArgId, Expr, ExprId, ExprKind, Index, IndexId, Kernel, Pass, ReduceKind, Store};
+use crate::loops::{Access, Arg, ArgId, Expr, ExprId, ExprKind, IndexId, Kernel, Pass, ReduceKind, Store};
 use smallvec::SmallVec;
 
 /// Largest block of the result.
@@ -49,6 +50,22 @@ pub struct Block {
     n0: usize,
     m: usize,
     n: usize,
+}
+
+impl Block {
+    /// Of one batch's product: first row and rows, first column and columns.
+    pub fn new(batch: usize, (m0, m): (usize, usize), (n0, n): (usize, usize)) -> Block {
+        Block { batch, m0, n0, m, n }
+    }
+}
+
+/// Buffers of a product that is about to run.
+pub struct Ready {
+    /// The kernel's, then the temporaries of its factors, which are computed.
+    pub args: SmallVec<[*mut u8; 16]>,
+    /// Where each factor begins.
+    pub offsets: [isize; 2],
+    _held: SmallVec<[Held; 2]>,
 }
 
 /// A matrix product ready to run.
@@ -91,22 +108,8 @@ fn materialise(k: &Kernel, e: ExprId, axes: &[usize], dtype: DType) -> (Kernel, 
             a.extent = 1;
         }
     }
-    let mut numel = 1;
-    let mut at: Option<IndexId> = None;
-    let push = |q: &mut Kernel, i: Index| {
-        q.indices.push(i);
-        IndexId(q.indices.len() as u32 - 1)
-    };
-    for &a in axes.iter().rev() {
-        let x = push(&mut q, Index::Axis(a as u8));
-        let x = push(&mut q, Index::Mul(x, numel as i64));
-        at = Some(match at {
-            Some(y) => push(&mut q, Index::Add(y, x)),
-            None => x,
-        });
-        numel *= k.axes[a].extent;
-    }
-    let index = at.unwrap_or_else(|| push(&mut q, Index::Const(0)));
+    let index = row_major(&mut q, axes);
+    let numel = axes.iter().map(|&a| k.axes[a].extent).product();
     q.args.push(Arg { dtype, numel, access: Access::Write });
     let arg = ArgId(q.args.len() as u32 - 1);
     q.passes = vec![Pass { row: false, stores: vec![Store { arg, index, value: e, valid: None }], ..Pass::default() }];
@@ -243,14 +246,14 @@ impl Matmul {
         Ok(Some(Matmul { batch, m, n, k: kk, dtype, a, b, direct, epilogue, rows_at_once, args: k.args.len(), cost }))
     }
 
-    /// Runs the product.
+    /// Computes the temporaries of the factors.
     ///
     /// # Errors
-    /// `Memory` if a temporary does not fit.
+    /// `Memory` if one does not fit.
     ///
     /// # Safety
-    /// `args` are the kernel's buffers, `params` its parameters.
-    pub unsafe fn run(&self, pool: &Pool, mem: &'static Allocator, args: &[*mut u8], params: *const u64) -> Result<()> {
+    /// `args` are the kernel's buffers, `params` its parameters; those that no factor reads need not be there.
+    pub unsafe fn ready(&self, pool: &Pool, mem: &'static Allocator, args: &[*mut u8], params: *const u64) -> Result<Ready> {
         let mut all: SmallVec<[*mut u8; 16]> = SmallVec::from_slice(args);
         let mut held: SmallVec<[Held; 2]> = SmallVec::new();
         for f in [&self.a, &self.b] {
@@ -275,30 +278,51 @@ impl Matmul {
         };
         let offsets = [offset(&self.a)?, offset(&self.b)?];
         debug_assert!(all.len() >= self.args);
+        Ok(Ready { args: all, offsets, _held: held })
+    }
+
+    /// Runs the product.
+    ///
+    /// # Errors
+    /// `Memory` if a temporary does not fit.
+    ///
+    /// # Safety
+    /// `args` are the kernel's buffers, `params` its parameters.
+    pub unsafe fn run(&self, pool: &Pool, mem: &'static Allocator, args: &[*mut u8], params: *const u64) -> Result<()> {
+        // SAFETY: as promised.
+        let ready = unsafe { self.ready(pool, mem, args, params)? };
         let (bm, bn) = self.block_size();
         let (rows, cols) = (self.m.div_ceil(bm), self.n.div_ceil(bn));
-        let all = Ptrs(&all);
+        let (all, offsets) = (Ptrs(&ready.args), ready.offsets);
         let params = Ptr(params.cast_mut().cast());
         let task = |i: usize| {
             let (c, r, batch) = (i % cols, i / cols % rows, i / (cols * rows));
             let (m0, n0) = (r * bm, c * bn);
             let x = Block { batch, m0, n0, m: bm.min(self.m - m0), n: bn.min(self.n - n0) };
-            if self.direct.is_some() {
-                // SAFETY: as promised.
-                unsafe { self.product(&x, all.get(), offsets, std::ptr::null_mut()) };
-                return;
-            }
-            let block = self.block_bytes(&x);
-            with_scratch(block + self.epilogue.task_bytes(), |mem| {
-                // SAFETY: as promised; the scratch holds the block, then the task's memory.
-                unsafe {
-                    self.product(&x, all.get(), offsets, mem);
-                    self.finish(&mut Task::start(&self.epilogue, all.get(), params.get().cast(), mem.add(block)), &x, mem);
-                }
-            });
+            // SAFETY: as promised.
+            with_scratch(self.block_room(&x), |mem| unsafe { self.block(&x, all.get(), offsets, params.get().cast(), mem) });
         };
         pool.run(self.batch.iter().product::<usize>() * rows * cols, self.cost > SERIAL_NS, &task);
         Ok(())
+    }
+
+    /// Bytes that [`block`](Matmul::block) works in.
+    pub fn block_room(&self, x: &Block) -> usize {
+        if self.direct.is_some() { 0 } else { self.block_bytes(x) + self.epilogue.task_bytes() }
+    }
+
+    /// Computes a block of the result.
+    ///
+    /// # Safety
+    /// `args` and `offsets` are [`ready`](Matmul::ready), `params` the kernel's, `mem` has [`block_room`](Matmul::block_room).
+    pub unsafe fn block(&self, x: &Block, args: &[*mut u8], offsets: [isize; 2], params: *const u64, mem: *mut u8) {
+        // SAFETY: as promised; the block's product comes first, then the task's memory.
+        unsafe {
+            self.product(x, args, offsets, mem);
+            if self.direct.is_none() {
+                self.finish(&mut Task::start(&self.epilogue, args, params, mem.add(self.block_bytes(x))), x, mem);
+            }
+        }
     }
 
     /// Rows and columns of a block.

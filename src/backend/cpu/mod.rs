@@ -9,6 +9,7 @@
 
 mod access;
 pub mod alloc;
+mod attention;
 pub mod cache;
 pub mod compile;
 mod control;

@@ -180,7 +180,7 @@ impl Room {
                 }
             }
             Code::Matmul(m) => out.push(Resident::Product(Box::new(self.product(m, &i.slots)?))),
-            Code::Scatter(_) | Code::Conv(_) => return None,
+            Code::Scatter(_) | Code::Conv(_) | Code::Attention(_) => return None,
         }
         Some(())
     }

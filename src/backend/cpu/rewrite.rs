@@ -27,6 +27,26 @@ impl Indices {
     }
 }
 
+/// Adds the position among `axes`, row-major.
+pub fn row_major(q: &mut Kernel, axes: &[usize]) -> IndexId {
+    let mut numel = 1;
+    let mut at: Option<IndexId> = None;
+    let push = |q: &mut Kernel, i: Index| {
+        q.indices.push(i);
+        IndexId(q.indices.len() as u32 - 1)
+    };
+    for &a in axes.iter().rev() {
+        let x = push(q, Index::Axis(a as u8));
+        let x = push(q, Index::Mul(x, numel));
+        at = Some(match at {
+            Some(y) => push(q, Index::Add(y, x)),
+            None => x,
+        });
+        numel *= q.axes[a].extent as i64;
+    }
+    at.unwrap_or_else(|| push(q, Index::Const(0)))
+}
+
 /// The kernel over other loop axes; `of` says what each axis it had is in terms of these.
 pub fn at_axes(k: &Kernel, axes: Vec<LoopAxis>, mut of: impl FnMut(&mut Indices, u8) -> IndexId) -> Kernel {
     let mut map: Vec<IndexId> = Vec::with_capacity(k.indices.len());

@@ -1,6 +1,7 @@
 //! Lowering: a group becomes a kernel of Loop IR: its axes, passes and stores. Values are evaluated at points ([`values`]); an explicit stack serves
 //! groups of thousands of ops.
 
+mod attention;
 mod values;
 
 use super::cost;
@@ -64,6 +65,8 @@ struct Lowering<'a> {
     reduced: HashMap<ValueId, (u32, u32)>,
     /// Integer expressions that are positions, or differ from one by a number.
     positions: HashMap<ExprId, Lin>,
+    /// Values that are an expression wherever they are read.
+    given: HashMap<ValueId, ExprId>,
     /// Values kept in row scratch by an earlier pass.
     kept: HashMap<ValueId, ScratchId>,
     elem: EnvId,
@@ -111,6 +114,7 @@ pub fn lower(t: &Trace, g: &Grouping, id: u32) -> Result<Lowered> {
         params: Vec::new(),
         param_ids: HashMap::new(),
         reduced: HashMap::new(),
+        given: HashMap::new(),
         kept: HashMap::new(),
         positions: HashMap::new(),
         elem: 0,
@@ -119,6 +123,7 @@ pub fn lower(t: &Trace, g: &Grouping, id: u32) -> Result<Lowered> {
     match group.kind {
         Kind::Loop => l.loops()?,
         Kind::Contraction(v) => l.contraction(v)?,
+        Kind::Attention(v) => l.attention(v)?,
         Kind::Scatter(v) => l.scatter(v)?,
         Kind::Init(v) => l.init(v)?,
         Kind::Row(v) => l.row_op(v)?,
@@ -357,6 +362,11 @@ impl Lowering<'_> {
         self.kernel.passes.push(Pass { row: true, reduces: vec![ReduceSink { kind: sink, dtype: self.t.dtype(v) }], ..Pass::default() });
         self.reduced.insert(v, (0, 0));
         self.memo.clear();
+        self.epilogue()
+    }
+
+    /// An outer pass that stores the group's results.
+    fn epilogue(&mut self) -> Result<()> {
         let mut epilogue = Pass::default();
         let mut members = self.group.members.clone();
         members.sort_unstable();

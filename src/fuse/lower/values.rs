@@ -70,6 +70,9 @@ impl<'a> Lowering<'a> {
         {
             return Some(self.expr(ExprKind::Scratch(s), inst.dtype));
         }
+        if let Some(&x) = self.given.get(&v) {
+            return Some(x);
+        }
         if let Some(&(p, k)) = self.reduced.get(&v) {
             return Some(self.expr(ExprKind::Reduced(p, k), inst.dtype));
         }

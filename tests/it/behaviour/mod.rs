@@ -1,5 +1,6 @@
 //! What a user may rely on, one named test each.
 
+mod attention;
 mod batching;
 mod control;
 mod control_random;

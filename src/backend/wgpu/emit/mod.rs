@@ -1,6 +1,6 @@
 //! WGSL from Loop IR: a thin printer. One `let` per expression, names by number, so that equal kernels are equal text.
 //!
-//! [`emit`] chooses a template by archetype ([`point`], [`rows`], [`matmul`], [`scatter`], [`scan`], [`sort`]); the template prints loops and
+//! [`emit`] chooses a template by archetype ([`point`], [`rows`], [`matmul`], [`attention`], [`scatter`], [`scan`], [`sort`]); the template prints loops and
 //! synchronisation, [`Emitter`] what happens at a point, [`ops`] a scalar op, [`prelude`] adds the functions a module calls. Numbers that
 //! change from run to run (parameters, offsets) come from a block of words, binding 0; so do, in small kernels, extents and strides: then a
 //! new shape of the same structure is no new module.
@@ -8,6 +8,7 @@
 //! Invariants: the text depends on the kernel, the target and the way arguments share buffers only; no infinity or NaN is ever written as
 //! a literal; barriers stand in uniform control flow.
 
+mod attention;
 mod expr;
 mod matmul;
 pub mod ops;
@@ -165,6 +166,7 @@ pub fn emit_repeated(k: &Kernel, target: &Target, uses: &[ArgUse], all_writable:
         Archetype::Pointwise => point::emit(&mut e)?,
         Archetype::RowReduction | Archetype::ColumnReduction => rows::emit(&mut e)?,
         Archetype::Matmul | Archetype::Conv { .. } => matmul::emit(&mut e)?,
+        Archetype::Attention => attention::emit(&mut e)?,
         Archetype::Scatter(mode) => scatter::emit(&mut e, *mode)?,
         Archetype::Cumulative { kind, reverse } => scan::emit(&mut e, *kind, *reverse)?,
         Archetype::Sort(descending) => sort::emit(&mut e, *descending)?,
