@@ -296,22 +296,25 @@ impl Stream {
         at_key: &dyn Fn(usize, usize) -> String,
         at_value: &dyn Fn(usize, usize) -> String,
     ) -> Result<()> {
-        let zeros = self.zeros(self.score);
+        // Two sums a key: as many as are under way at a time, and no more registers.
+        let zeros = format!("vec2<{}>()", self.score);
         for u in 0..at.len() {
             e.line(format!("var dot{u} = {zeros};"));
         }
         for c in 0..self.depth {
             for u in 0..at.len() {
-                e.line(format!("dot{u} = fma(query{c}, {}, dot{u});", at_key(c, u)));
+                e.line(format!("let key{c}_{u} = {};", at_key(c, u)));
+                e.line(format!("dot{u} = fma(query{c}.xy, key{c}_{u}.xy, dot{u});"));
+                e.line(format!("dot{u} = fma(query{c}.zw, key{c}_{u}.zw, dot{u});"));
             }
         }
         for u in 0..at.len() {
-            e.line(format!("let score{u} = (dot{u}.x + dot{u}.y) + (dot{u}.z + dot{u}.w);"));
+            e.line(format!("let score{u} = dot{u}.x + dot{u}.y;"));
         }
         self.weigh(e, at, keys, ragged)?;
         let ty = self.four(type_of(self.of));
-        for u in 0..at.len() {
-            for c in 0..self.columns {
+        for c in 0..self.columns {
+            for u in 0..at.len() {
                 e.line(format!("mean{c} = fma({ty}(weight{u}), {}, mean{c});", at_value(c, u)));
             }
         }
