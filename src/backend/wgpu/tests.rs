@@ -12,13 +12,12 @@ fn uses(k: &Kernel, offset: bool) -> Vec<ArgUse> {
 fn every_sample_is_a_valid_module() {
     for text in crate::loops::samples::ALL {
         let k: Kernel = text.trim_start().parse().unwrap();
-        for software in [false, true] {
+        for (software, subgroup) in [(false, 0), (false, 32), (false, 4), (true, 8)] {
             for data_points in [0, 1 << 20] {
                 for offset in [false, true] {
-                    let floor = Target { data_points, ..Target::floor() };
                     let double = text.contains("f64");
-                    let floor = Target { double, ..floor };
-                    let t = if software { Target { workgroup: 64, software, long: offset, subgroup: 8, ..floor } } else { floor };
+                    let t = Target { data_points, double, subgroup, ..Target::floor() };
+                    let t = if software { Target { workgroup: 64, software, long: offset, ..t } } else { t };
                     let m = emit(&k, &t, &uses(&k, offset), false).unwrap_or_else(|e| panic!("{e}\n{text}"));
                     if let Err(e) = validate(&m.text, &t) {
                         panic!("{e}\n{}\n{text}", m.text);
