@@ -63,6 +63,9 @@ fn moves_only_ones(from: &Shape, perm: &[u8]) -> bool {
     long.windows(2).all(|w| w[0] < w[1])
 }
 
+/// A concatenation of more operands asks at each element which it is.
+const MANY_PARTS: usize = 32;
+
 /// The work of one element of an op, in units of a simple vector instruction.
 pub fn op_cost(op: &Op) -> u32 {
     match op {
@@ -144,6 +147,9 @@ pub fn cones(t: &Trace) -> Vec<Cone> {
             }
             op if is_light(op) => {
                 c.cost = op_cost(op);
+                if matches!(op, Op::Concat(_)) && inst.args.len() > MANY_PARTS {
+                    c.cost = inst.args.len() as u32;
+                }
                 for &a in &inst.args {
                     let x = &out[a.index()];
                     c.cost = c.cost.saturating_add(x.cost);

@@ -7,6 +7,7 @@ use super::memory::{ALIGN, WgpuStorage};
 use crate::backend::{Artefacts, Backend, Executable, Failed, MemoryStats, Reading};
 use crate::base::error::{bail, err};
 use crate::base::{DType, DeviceId, Result, Scalar, Storage};
+use crate::fuse::Limits;
 use crate::loops::schedule::Schedule;
 use std::sync::{Arc, Mutex};
 
@@ -62,6 +63,11 @@ impl Backend for &'static WgpuDevice {
 
     fn alignment(&self) -> usize {
         ALIGN
+    }
+
+    fn kernel_limits(&self) -> Limits {
+        let n = |v: &str, d: usize| std::env::var(v).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+        Limits { values: n("LAZULI_VALUES", 256), operands: n("LAZULI_OPERANDS", 64) }
     }
 
     fn kind(&self) -> &'static str {

@@ -12,6 +12,7 @@ mod large;
 mod named;
 mod numbers;
 mod precision;
+mod products;
 mod recording;
 mod threads;
 mod transforms;
