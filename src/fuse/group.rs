@@ -346,7 +346,8 @@ impl Grouper<'_> {
         let is_output = self.output[v.index()];
         let shape = self.t.shape(v).clone();
         let buffered = uses.iter().any(|u| u.level == Level::Factor && self.reads_buffers(u.group));
-        let always = matches!(self.t[v].op, Op::Const(_) | Op::Param(_)) || (self.fuse && shape.numel() == 1 && !cone.heavy && !buffered);
+        let number = self.fuse && shape.numel() == 1 && !cone.heavy && !buffered && cone.depth as usize <= self.limits.values;
+        let always = matches!(self.t[v].op, Op::Const(_) | Op::Param(_)) || number;
         if !self.fuse && !always {
             self.found(Kind::Loop, &shape, v, &uses);
             return;

@@ -190,7 +190,11 @@ impl Grouper<'_> {
 
     fn mergeable(&self, a: usize, b: usize, reads: &[Vec<ValueId>]) -> bool {
         let (x, y) = (&self.g.groups[a], &self.g.groups[b]);
-        if x.dead || y.dead || !matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop)) || !x.has_room(self.limits, y.members.len(), y.reductions) {
+        if x.dead
+            || y.dead
+            || !matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop))
+            || !x.has_room(self.limits, y.members.len(), y.reductions)
+        {
             return false;
         }
         // One element computed beside a row kernel with one row: saves a launch.

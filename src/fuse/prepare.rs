@@ -24,8 +24,10 @@ const SPLIT_TILES: usize = 16;
 const SPLIT_SUM: usize = 1 << 12;
 /// Rows and columns of such a tile.
 const TILE: usize = 64;
-/// Fewer rows or columns than that are no tiles.
+/// Fewer rows or columns than that are no tiles: what is read is used once or twice, and [`LONGER`] sums are as quick.
 const NARROW: usize = 8;
+/// See [`NARROW`].
+const LONGER: usize = 4;
 /// Products of one part: enough that the parts' results are little beside what is read. The range to choose from, so that parts are equal.
 const SUM_PARTS: RangeInclusive<usize> = 512..=2048;
 
@@ -144,13 +146,16 @@ fn split_product(t: &mut Trace, a: ValueId, b: ValueId, inst: &Inst) -> Option<V
     let r = left.rank();
     let (m, k, n) = (left[r - 2], left[r - 1], right[r - 1]);
     let batch: usize = left[..r - 2].iter().product();
-    let tiles = if m < NARROW || n < NARROW { (m * n).div_ceil(4) } else { m.div_ceil(TILE) * n.div_ceil(TILE) };
-    if !inst.dtype.is_float() || k < SPLIT_SUM || inst.shape.numel() == 0 || batch * tiles > SPLIT_TILES {
+    let narrow = m < NARROW || n < NARROW;
+    let tiles = if narrow { (m * n).div_ceil(4) } else { m.div_ceil(TILE) * n.div_ceil(TILE) };
+    let longer = if narrow { LONGER } else { 1 };
+    if !inst.dtype.is_float() || k < SPLIT_SUM * longer || inst.shape.numel() == 0 || batch * tiles > SPLIT_TILES {
         return None;
     }
     // Of the lengths that divide the sum, one that vectors and tiles divide, near the middle.
-    let middle = SUM_PARTS.start().midpoint(*SUM_PARTS.end());
-    let lengths = SUM_PARTS.filter(|&p| k.is_multiple_of(p));
+    let (shortest, longest) = (SUM_PARTS.start() * longer, SUM_PARTS.end() * longer);
+    let middle = shortest.midpoint(longest);
+    let lengths = (shortest..=longest).filter(|&p| k.is_multiple_of(p));
     let part = lengths.max_by_key(|&p| (p.trailing_zeros().min(4), std::cmp::Reverse(p.abs_diff(middle))))?;
     let (acc, parts) = (inst.dtype.accumulator(), k / part);
     let (a, b) = (t.cast(a, acc), t.cast(b, acc));

@@ -66,8 +66,7 @@ impl Backend for &'static WgpuDevice {
     }
 
     fn kernel_limits(&self) -> Limits {
-        let n = |v: &str, d: usize| std::env::var(v).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-        Limits { values: n("LAZULI_VALUES", 256), operands: n("LAZULI_OPERANDS", 64) }
+        super::LIMITS
     }
 
     fn kind(&self) -> &'static str {

@@ -51,7 +51,7 @@ use std::sync::Mutex;
 pub const KIND: &str = "wgpu";
 
 /// How large kernels are: drivers take far more than twice as long for a module of twice as many lines.
-pub const LIMITS: Limits = Limits { values: 256, operands: 64 };
+pub const LIMITS: Limits = Limits { values: 256, operands: 32 };
 
 /// Whether the kernels of every device know a type.
 pub fn supports(d: DType) -> bool {

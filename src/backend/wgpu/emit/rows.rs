@@ -56,7 +56,7 @@ impl Lanes {
             && e.axes(true).iter().filter(|&&a| e.k.axes[a].extent > 1).count() == 1;
         let least = if alone { 1 } else { least };
         let wanted = if e.target.software {
-            // Meeting is dear: as few as that.
+            // Loads are what costs there, whoever makes them.
             1
         } else if across {
             // Without lanes, reads of neighbouring rows are one transaction; with too few rows most of the device is idle.
@@ -65,10 +65,6 @@ impl Lanes {
             down(row / 4)
         };
         let lanes = wanted.max(least).clamp(1, most);
-        let (lanes, alone) = match std::env::var("LAZULI_LANES").ok().and_then(|v| v.parse::<u32>().ok()) {
-            Some(v) if row >= 2 * v as usize => (v, alone && v == 1),
-            _ => (lanes, alone),
-        };
         // Few rows are spread over several workgroups.
         let all = if e.target.software { (outer.saturating_mul(lanes as usize) / 8).clamp(8, 64) } else { 256 };
         let workgroup = e.target.workgroup.min(down(all)).max(lanes);
