@@ -13,6 +13,7 @@ pub use artefacts::Artefacts;
 
 use crate::base::error::err;
 use crate::base::{DType, DeviceId, Error, Result, Scalar, Storage};
+use crate::fuse::Limits;
 use crate::loops::schedule::Schedule;
 use std::any::Any;
 use std::future::Future;
@@ -70,6 +71,10 @@ pub trait Backend: Send + Sync {
     /// Parts of a buffer that kernels use start at multiples of so many bytes.
     fn alignment(&self) -> usize {
         64
+    }
+    /// How large kernels may be.
+    fn kernel_limits(&self) -> Limits {
+        Limits::default()
     }
     /// Uninitialised memory.
     ///

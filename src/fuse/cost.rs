@@ -63,6 +63,9 @@ fn moves_only_ones(from: &Shape, perm: &[u8]) -> bool {
     long.windows(2).all(|w| w[0] < w[1])
 }
 
+/// A concatenation of more operands asks at each element which it is.
+const MANY_PARTS: usize = 32;
+
 /// The work of one element of an op, in units of a simple vector instruction.
 pub fn op_cost(op: &Op) -> u32 {
     match op {
@@ -90,6 +93,8 @@ pub fn op_cost(op: &Op) -> u32 {
 pub struct Cone {
     /// Sum of [`op_cost`] over the light ops above heavy results and leaves.
     pub cost: u32,
+    /// The longest chain of them.
+    pub depth: u32,
     /// Bytes of the leaves and heavy results it reads, at most as often as they are read in the cone.
     pub reads: u64,
     /// A reduction, dot or convolution feeds it through light ops.
@@ -140,13 +145,23 @@ pub fn cones(t: &Trace) -> Vec<Cone> {
             Op::Gather(_) if picks_one(t, v) => {
                 let (x, i) = (&out[inst.args[0].index()], &out[inst.args[1].index()]);
                 // The number itself is computed once in each kernel.
-                c = Cone { cost: 1 + x.cost + i.cost / SHARED as u32, reads: bytes + i.reads, heavy: x.heavy || i.heavy, ..c };
+                c = Cone {
+                    cost: 1 + x.cost + i.cost / SHARED as u32,
+                    depth: 1 + x.depth.max(i.depth),
+                    reads: bytes + i.reads,
+                    heavy: x.heavy || i.heavy,
+                    ..c
+                };
             }
             op if is_light(op) => {
                 c.cost = op_cost(op);
+                if matches!(op, Op::Concat(_)) && inst.args.len() > MANY_PARTS {
+                    c.cost = inst.args.len() as u32;
+                }
                 for &a in &inst.args {
                     let x = &out[a.index()];
                     c.cost = c.cost.saturating_add(x.cost);
+                    c.depth = c.depth.max(x.depth + 1);
                     c.reads = c.reads.saturating_add(x.reads);
                     c.heavy |= x.heavy;
                     if inst.op.is_elementwise() {
@@ -157,11 +172,11 @@ pub fn cones(t: &Trace) -> Vec<Cone> {
             }
             Op::Reduce(_, axes) => {
                 let s = t.shape(inst.args[0]);
-                c = Cone { cost: 0, reads: bytes, heavy: true, dot: false, reduce: Some(runs(s, |i| axes.contains(&(i as u8)))) };
+                c = Cone { reads: bytes, heavy: true, reduce: Some(runs(s, |i| axes.contains(&(i as u8)))), ..c };
             }
-            Op::Dot | Op::Conv(_) => c = Cone { cost: 0, reads: bytes, heavy: true, dot: true, reduce: None },
+            Op::Dot | Op::Conv(_) => c = Cone { reads: bytes, heavy: true, dot: true, ..c },
             Op::Input(_) => c.reads = bytes,
-            _ => c = Cone { cost: 0, reads: bytes, heavy: true, dot: false, reduce: None },
+            _ => c = Cone { reads: bytes, heavy: true, ..c },
         }
         out.push(c);
     }

@@ -4,6 +4,7 @@
 //! legal (same iteration domain, no cycle among groups, one contraction a kernel, rows that stay in cache), is computed again inside
 //! its consumers where that is cheap, and else founds a group of its own. Then siblings that share reads are merged.
 
+use super::Limits;
 use super::attention::{self, Attention};
 use super::cost::{self, Cone, Edge, Runs};
 use super::report::{Reason, Refusal};
@@ -23,8 +24,6 @@ const REPEAT: u32 = 16;
 
 /// Most reductions of a kernel: each may be a pass of its own over the row, which computes again what it needs.
 const MAX_REDUCTIONS: usize = 32;
-/// Most values of a kernel: beyond, one more launch costs nothing beside the work, and compiling stays linear.
-const MAX_VALUES: usize = 4096;
 
 /// What sort of kernel a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +92,8 @@ impl Group {
     }
 
     /// Whether it could take so many more values, so many of them reductions.
-    pub(super) fn has_room(&self, values: usize, reductions: usize) -> bool {
-        self.members.len() + values <= MAX_VALUES && self.reductions + reductions <= MAX_REDUCTIONS
+    pub(super) fn has_room(&self, limits: &Limits, values: usize, reductions: usize) -> bool {
+        self.members.len() + values <= limits.values && self.reductions + reductions <= MAX_REDUCTIONS
     }
 }
 
@@ -135,6 +134,7 @@ struct Use {
 
 pub(super) struct Grouper<'a> {
     pub(super) t: &'a Trace,
+    pub(super) limits: &'a Limits,
     cones: Vec<Cone>,
     /// Consumers of each value: who, through which views, as which operand.
     pub(super) uses: Vec<SmallVec<[(ValueId, Edge, u8); 2]>>,
@@ -145,7 +145,7 @@ pub(super) struct Grouper<'a> {
 }
 
 /// Groups the values of a simplified trace. `fuse = false` gives every op a kernel of its own (views still cost nothing).
-pub fn group(t: &Trace, fuse: bool) -> Grouping {
+pub fn group(t: &Trace, fuse: bool, limits: &Limits) -> Grouping {
     let n = t.insts.len();
     let mut uses: Vec<SmallVec<[(ValueId, Edge, u8); 2]>> = vec![SmallVec::new(); n];
     for c in t.values().filter(|&c| !t[c].op.is_view()) {
@@ -167,7 +167,7 @@ pub fn group(t: &Trace, fuse: bool) -> Grouping {
         attentions: if fuse { attention::find(t, &uses, &output) } else { HashMap::new() },
         refusals: Vec::new(),
     };
-    let mut s = Grouper { t, cones: cost::cones(t), uses, output, place: vec![SmallVec::new(); n], g, fuse };
+    let mut s = Grouper { t, limits, cones: cost::cones(t), uses, output, place: vec![SmallVec::new(); n], g, fuse };
     for v in t.values().rev() {
         s.place(v);
     }
@@ -357,7 +357,8 @@ impl Grouper<'_> {
         let is_output = self.output[v.index()];
         let shape = self.t.shape(v).clone();
         let buffered = uses.iter().any(|u| u.level == Level::Factor && self.reads_buffers(u.group));
-        let always = matches!(self.t[v].op, Op::Const(_) | Op::Param(_)) || (self.fuse && shape.numel() == 1 && !cone.heavy && !buffered);
+        let number = self.fuse && shape.numel() == 1 && !cone.heavy && !buffered && cone.depth as usize <= self.limits.values;
+        let always = matches!(self.t[v].op, Op::Const(_) | Op::Param(_)) || number;
         if !self.fuse && !always {
             self.found(Kind::Loop, &shape, v, &uses);
             return;
@@ -449,7 +450,7 @@ impl Grouper<'_> {
     /// Whether a light value can be computed once per point or per row of the group.
     fn light_joins(&mut self, v: ValueId, u: &Use, cone: &Cone) -> bool {
         let group = &self.g.groups[u.group as usize];
-        if !group.has_room(1, 0) {
+        if !group.has_room(self.limits, 1, 0) {
             self.refuse(v, u, Reason::Size);
             return false;
         }
@@ -537,7 +538,7 @@ impl Grouper<'_> {
         if !matches!(group.kind, Kind::Loop) {
             return Err(Reason::Kind);
         }
-        if !group.has_room(1, 1) {
+        if !group.has_room(self.limits, 1, 1) {
             return Err(Reason::Size);
         }
         let revisits = u.spread.is_some();

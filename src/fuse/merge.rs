@@ -47,7 +47,7 @@ impl Grouper<'_> {
         let runs = x.runs();
         let plain = !x.dead && !y.dead && matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop));
         if !plain
-            || !x.has_room(y.members.len(), y.reductions)
+            || !x.has_room(self.limits, y.members.len(), y.reductions)
             || ((y.has_row() || !x.has_row()) && y.runs() != runs)
             || (x.has_row() && (!runs.last().is_some_and(|r| r.1) || row_len(&runs) > MAX_ROW))
             || y.numel() != x.numel()
@@ -190,7 +190,11 @@ impl Grouper<'_> {
 
     fn mergeable(&self, a: usize, b: usize, reads: &[Vec<ValueId>]) -> bool {
         let (x, y) = (&self.g.groups[a], &self.g.groups[b]);
-        if x.dead || y.dead || !matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop)) || !x.has_room(y.members.len(), y.reductions) {
+        if x.dead
+            || y.dead
+            || !matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop))
+            || !x.has_room(self.limits, y.members.len(), y.reductions)
+        {
             return false;
         }
         // One element computed beside a row kernel with one row: saves a launch.

@@ -1,6 +1,6 @@
 //! Fusion: from a simplified trace to kernels in Loop IR, once, for all backends.
 //!
-//! [`prepare`] copies what must lie in memory and splits long reductions; [`group`](group::group) decides which values are computed in
+//! [`prepare`] copies what must lie in memory and splits long reductions and products; [`group`](group::group) decides which values are computed in
 //! which kernel; [`lower`](lower::lower) writes each kernel; [`launch`] orders them and joins equal ones into grouped launches.
 //! It knows no memory addresses (that is `plan`) and emits no code (that is a backend).
 //!
@@ -37,13 +37,28 @@ pub struct Fused {
     pub refusals: Vec<report::Refusal>,
 }
 
+/// How large the kernels of a device may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Values computed in one: beyond, one more launch costs nothing beside the work, and compiling stays linear.
+    pub values: usize,
+    /// Operands of a concatenation: of more, it is one of concatenations.
+    pub operands: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { values: 4096, operands: usize::MAX }
+    }
+}
+
 /// Fuses a simplified trace (no regions but branches and loops). `fusing = false` gives every op its own kernel.
 ///
 /// # Errors
 /// `Internal` if a pass broke a rule.
-pub fn fuse(simplified: &Trace, fusing: bool) -> Result<Fused> {
-    let trace = prepare::prepare(simplified);
-    let grouping = group::group(&trace, fusing);
+pub fn fuse(simplified: &Trace, fusing: bool, limits: &Limits) -> Result<Fused> {
+    let trace = prepare::prepare(simplified, limits);
+    let grouping = group::group(&trace, fusing, limits);
     let mut steps = Vec::new();
     for id in order(&grouping) {
         let g = &grouping.groups[id as usize];

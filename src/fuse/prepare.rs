@@ -1,10 +1,13 @@
-//! Before grouping: what must lie in memory as it is gets a copy of its own, and long reductions are split in two phases.
+//! Before grouping: what must lie in memory as it is gets a copy of its own, long reductions and products with long sums are split in two
+//! phases, and very wide concatenations in parts.
 
+use super::Limits;
 use super::cost::{self, Edge};
 use crate::base::{DType, Scalar, Shape};
 use crate::trace::{Args, Binary, Inst, Op, PadSpec, Reduce, Trace, ValueId};
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 /// A reduction with fewer results than this and longer rows than [`SPLIT_ROW`] is split.
 const SPLIT_RESULTS: usize = 64;
@@ -14,9 +17,24 @@ const SPLIT_ROW: usize = 1 << 15;
 /// so that the order of summation is a property of the shape.
 const PART: usize = 1 << 14;
 
+/// A product with so many or fewer tiles of results (fours of results, where there are few rows or columns), and a sum of [`SPLIT_SUM`] or more, is split:
+/// tiles are what a device shares out.
+const SPLIT_TILES: usize = 16;
+/// See [`SPLIT_TILES`].
+const SPLIT_SUM: usize = 1 << 12;
+/// Rows and columns of such a tile.
+const TILE: usize = 64;
+/// Fewer rows or columns than that are no tiles: what is read is used once or twice, and [`LONGER`] sums are as quick.
+const NARROW: usize = 8;
+/// See [`NARROW`].
+const LONGER: usize = 4;
+/// Products of one part: enough that the parts' results are little beside what is read. The range to choose from, so that parts are equal.
+const SUM_PARTS: RangeInclusive<usize> = 512..=2048;
+
 /// Rewrites the trace: every output and every operand of a convolution that is a view in another order than memory becomes a copy
-/// (a cast to its own dtype); long reductions become a reduction of parts and one of the parts' results.
-pub fn prepare(t: &Trace) -> Trace {
+/// (a cast to its own dtype); long reductions become a reduction of parts and one of the parts' results, products with long sums products of
+/// parts and the sum of them.
+pub fn prepare(t: &Trace, limits: &Limits) -> Trace {
     let mut out = Trace::new();
     let mut map: Vec<ValueId> = Vec::with_capacity(t.insts.len());
     let mut results: HashMap<(ValueId, u32), ValueId> = HashMap::new();
@@ -60,12 +78,15 @@ pub fn prepare(t: &Trace) -> Trace {
                 let (a, b) = (map[factors[0].index()], map[factors[1].index()]);
                 let (a, b) = (out.transpose_last(a), out.transpose_last(b));
                 outer_product(&mut out, b, a, inst)
+                    .or_else(|| split_product(&mut out, b, a, inst))
                     .unwrap_or_else(|| out.push_typed(Op::Dot, &[b, a], inst.dtype, inst.shape.clone(), t[inst.args[0]].site))
             }
             Op::Dot => outer_product(&mut out, args[0], args[1], inst)
+                .or_else(|| split_product(&mut out, args[0], args[1], inst))
                 .unwrap_or_else(|| out.push_typed(Op::Dot, &args, inst.dtype, inst.shape.clone(), inst.site)),
             Op::Reduce(kind, axes) => split(&mut out, *kind, args[0], axes)
                 .unwrap_or_else(|| out.push_typed(inst.op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site)),
+            Op::Concat(axis) if args.len() > limits.operands => concat(&mut out, &args, *axis as usize, limits.operands.max(2)),
             op => out.push_typed(op.clone(), &args, inst.dtype, inst.shape.clone(), inst.site),
         };
         map.push(new);
@@ -108,6 +129,43 @@ fn swaps_planes(t: &Trace, v: ValueId) -> bool {
 fn copy(t: &mut Trace, v: ValueId) -> ValueId {
     let (dtype, shape, site) = (t.dtype(v), t.shape(v).clone(), t[v].site);
     t.push_typed(Op::Cast, &[v], dtype, shape, site)
+}
+
+/// A concatenation of at most `most` concatenations of as many, and so on.
+fn concat(t: &mut Trace, parts: &[ValueId], axis: usize, most: usize) -> ValueId {
+    let mut parts = parts.to_vec();
+    while parts.len() > most {
+        parts = parts.chunks(most).map(|some| t.concat(some, axis)).collect();
+    }
+    t.concat(&parts, axis)
+}
+
+/// The two phases of a product with few results and a long sum. Sums of half types stay in f32 between the phases.
+fn split_product(t: &mut Trace, a: ValueId, b: ValueId, inst: &Inst) -> Option<ValueId> {
+    let (left, right) = (t.shape(a).clone(), t.shape(b).clone());
+    let r = left.rank();
+    let (m, k, n) = (left[r - 2], left[r - 1], right[r - 1]);
+    let batch: usize = left[..r - 2].iter().product();
+    let narrow = m < NARROW || n < NARROW;
+    let tiles = if narrow { (m * n).div_ceil(4) } else { m.div_ceil(TILE) * n.div_ceil(TILE) };
+    let longer = if narrow { LONGER } else { 1 };
+    if !inst.dtype.is_float() || k < SPLIT_SUM * longer || inst.shape.numel() == 0 || batch * tiles > SPLIT_TILES {
+        return None;
+    }
+    // Of the lengths that divide the sum, one that vectors and tiles divide, near the middle.
+    let (shortest, longest) = (SUM_PARTS.start() * longer, SUM_PARTS.end() * longer);
+    let middle = shortest.midpoint(longest);
+    let lengths = (shortest..=longest).filter(|&p| k.is_multiple_of(p));
+    let part = lengths.max_by_key(|&p| (p.trailing_zeros().min(4), std::cmp::Reverse(p.abs_diff(middle))))?;
+    let (acc, parts) = (inst.dtype.accumulator(), k / part);
+    let (a, b) = (t.cast(a, acc), t.cast(b, acc));
+    let a = t.reshape(a, &Shape::new(&[batch, m, parts, part]));
+    let a = t.permute(a, &[0, 2, 1, 3]);
+    let b = t.reshape(b, &Shape::new(&[batch, parts, part, n]));
+    let products = t.dot(a, b);
+    let sum = split(t, Reduce::Sum, products, &[1]).unwrap_or_else(|| t.reduce(Reduce::Sum, products, &[1]));
+    let sum = t.cast(sum, inst.dtype);
+    Some(t.reshape(sum, &inst.shape))
 }
 
 /// The two phases of a long reduction, if it is long. Sums of half types stay in f32 between the phases.

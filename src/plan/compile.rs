@@ -4,7 +4,7 @@ use super::disk::Entry;
 use super::memory::{self, Donation};
 use crate::backend::{self, Artefacts, Executable};
 use crate::base::{DType, DeviceId, Result, error::bail};
-use crate::fuse::{self, Fused, report::Refusal};
+use crate::fuse::{self, Fused, Limits, report::Refusal};
 pub use crate::loops::schedule::PlanResult;
 use crate::loops::schedule::{ControlKind, Launch, LoopProgram, Place, Program, Schedule};
 use crate::simplify;
@@ -73,12 +73,14 @@ pub struct Target {
     pub fusing: bool,
     /// Temporaries start at multiples of so many bytes.
     pub alignment: usize,
+    /// How large kernels may be.
+    pub limits: Limits,
 }
 
 impl Target {
     /// That device, fusing unless `LAZULI_FUSE=0` is set.
     pub fn of(device: &dyn backend::Backend) -> Target {
-        Target { fusing: fusing(), alignment: device.alignment() }
+        Target { fusing: fusing(), alignment: device.alignment(), limits: device.kernel_limits() }
     }
 }
 
@@ -91,7 +93,7 @@ pub fn lower(trace: &Trace, target: Target, donated: &[bool]) -> Result<Lowering
     crate::trace::verify::verify(trace)?;
     let simplified = simplify::simplify(trace);
     super::debug("trace", || simplified.to_string());
-    let fused = fuse::fuse(&simplified, target.fusing)?;
+    let fused = fuse::fuse(&simplified, target.fusing, &target.limits)?;
     lay_out(fused, simplified, target, &Donation::Any(donated))
 }
 
@@ -118,7 +120,7 @@ fn lay_out(fused: Fused, simplified: Trace, target: Target, donated: &Donation<'
 /// The programs of a branch or loop. Their traces are simplified already.
 fn control(r: &Region, target: Target) -> Result<ControlKind> {
     let program = |t: Trace, donated: &Donation<'_>| -> Result<Program> {
-        let l = lay_out(fuse::fuse(&t, target.fusing)?, t, target, donated)?;
+        let l = lay_out(fuse::fuse(&t, target.fusing, &target.limits)?, t, target, donated)?;
         Ok(Program { schedule: l.schedule, results: l.results })
     };
     let l = match &r.kind {
@@ -214,10 +216,10 @@ pub(crate) fn compile(mut trace: Trace, device: DeviceId, donated: &[bool], key_
 /// # Errors
 /// `DType` for a type that it does not support, `Memory` for a value larger than any memory.
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
-pub(crate) fn lower_for(trace: &Trace, kind: &str, supports: &dyn Fn(DType) -> bool, alignment: usize) -> Result<Lowering> {
+pub(crate) fn lower_for(trace: &Trace, kind: &str, supports: &dyn Fn(DType) -> bool, alignment: usize, limits: Limits) -> Result<Lowering> {
     check_types(trace, kind, supports)?;
     check_size(trace)?;
-    lower(trace, Target { fusing: fusing(), alignment }, &[])
+    lower(trace, Target { fusing: fusing(), alignment, limits }, &[])
 }
 
 /// Types the device has not are refused before anything is compiled.

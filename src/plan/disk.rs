@@ -48,6 +48,8 @@ impl Entry {
         }
         p.flag(target.fusing);
         p.size(target.alignment);
+        p.size(target.limits.values);
+        p.size(target.limits.operands);
         p.list(donated, |p, &d| p.flag(d));
         p.list(&key::of_trace(trace), |p, &w| p.number(w));
         let words: Vec<u64> = p.0.chunks(8).map(|c| c.iter().fold(0, |w, &b| w << 8 | u64::from(b))).collect();

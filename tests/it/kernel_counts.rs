@@ -96,6 +96,21 @@ fn an_epilogue_joins_its_product() {
     at_most(1, &[&(x.matmul(&w) + &b).gelu()]);
 }
 
+/// Products of parts, and their sum with what follows; of many results, or of a short sum, one kernel.
+#[test]
+fn a_product_with_a_long_sum_is_two() {
+    let (x, w, b) = (data(&[32, 8192]), data(&[8192, 48]), data(&[48]));
+    assert_eq!(kernels(&[&(x.matmul(&w) + &b).gelu()]), 2);
+    let (x, w) = (data(&[32, 2048]), data(&[2048, 48]));
+    at_most(1, &[&x.matmul(&w)]);
+    let (x, w) = (data(&[320, 4096]), data(&[4096, 320]));
+    at_most(1, &[&x.matmul(&w)]);
+    // A gradient and the step it is for.
+    let (x, w, ct) = (data(&[8192, 24]), data(&[24, 16]), data(&[8192, 16]));
+    let g = grad(|w: &Tensor| (x.matmul(w) * &ct).sum(..), &w);
+    at_most(2, &[&(&w - g * 0.1)]);
+}
+
 #[test]
 fn a_transposed_operand_is_no_kernel() {
     let (x, w) = (data(&[32, 64]), data(&[48, 64]));

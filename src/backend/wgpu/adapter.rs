@@ -18,6 +18,9 @@ pub struct Bounds {
     pub buffer_bytes: Option<u64>,
     /// Bytes of host memory for copies of what was uploaded, from which [`recover`](crate::Device::recover) restores; `None`: 64 MiB.
     pub host_copies: Option<usize>,
+    /// For tests: a software adapter gets the modules of a graphics processor. What would take it too many iterations is not refused then.
+    #[doc(hidden)]
+    pub hardware: bool,
 }
 
 fn instance() -> wgpu::Instance {

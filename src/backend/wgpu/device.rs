@@ -7,6 +7,7 @@ use super::memory::{ALIGN, WgpuStorage};
 use crate::backend::{Artefacts, Backend, Executable, Failed, MemoryStats, Reading};
 use crate::base::error::{bail, err};
 use crate::base::{DType, DeviceId, Result, Scalar, Storage};
+use crate::fuse::Limits;
 use crate::loops::schedule::Schedule;
 use std::sync::{Arc, Mutex};
 
@@ -62,6 +63,10 @@ impl Backend for &'static WgpuDevice {
 
     fn alignment(&self) -> usize {
         ALIGN
+    }
+
+    fn kernel_limits(&self) -> Limits {
+        super::LIMITS
     }
 
     fn kind(&self) -> &'static str {

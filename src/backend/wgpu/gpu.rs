@@ -147,7 +147,7 @@ impl Gpu {
             });
         }
         // What is made on the device that does nothing is for others.
-        let software = info.device_type == wgpu::DeviceType::Cpu && info.backend != wgpu::Backend::Noop;
+        let software = info.device_type == wgpu::DeviceType::Cpu && info.backend != wgpu::Backend::Noop && !bounds.hardware;
         let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x).min(256);
         let target = Target {
             workgroup: if software { 64 } else { most },

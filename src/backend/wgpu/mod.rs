@@ -41,6 +41,7 @@ mod transfer;
 
 use crate::base::error::err;
 use crate::base::{DType, DeviceId, Result};
+use crate::fuse::Limits;
 pub use adapter::Bounds;
 use adapter::Opened;
 use device::WgpuDevice;
@@ -48,6 +49,9 @@ use std::sync::Mutex;
 
 /// What devices of this backend are called.
 pub const KIND: &str = "wgpu";
+
+/// How large kernels are: drivers take far more than twice as long for a module of twice as many lines.
+pub const LIMITS: Limits = Limits { values: 256, operands: 32 };
 
 /// Whether the kernels of every device know a type.
 pub fn supports(d: DType) -> bool {

@@ -90,7 +90,7 @@ impl Program {
         if let Some(i) = self.trace.insts.iter().find(|i| !wgpu::supports(i.dtype)) {
             bail!(DType, "a program that computes in {} cannot be exported: few devices have it; cast to f32 in the program", i.dtype);
         }
-        let lowered = plan::lower_for(&self.trace, wgpu::KIND, &wgpu::supports, listing::ALIGNMENT)?;
+        let lowered = plan::lower_for(&self.trace, wgpu::KIND, &wgpu::supports, listing::ALIGNMENT, wgpu::LIMITS)?;
         let names = self.inputs.iter().chain(self.weights.iter().map(|w| &w.0));
         let sizes = self.trace.inputs.iter().map(|&i| self.trace.shape(i).numel() * self.trace.dtype(i).size());
         let inputs: Vec<(&str, usize)> = names.map(String::as_str).zip(sizes).collect();

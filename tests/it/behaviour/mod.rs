@@ -13,6 +13,7 @@ mod large;
 mod named;
 mod numbers;
 mod precision;
+mod products;
 mod recording;
 mod threads;
 mod transforms;

@@ -3,7 +3,7 @@
 
 use crate::op_tables::samples::{SAMPLES, Sample};
 use lazuli::backend::wgpu::emit::{ArgUse, Module, Target, emit};
-use lazuli::backend::wgpu::validate;
+use lazuli::backend::wgpu::{LIMITS, validate};
 use lazuli::fuse::fuse;
 use lazuli::fuse::launch::FusedLaunch;
 use lazuli::prelude::*;
@@ -80,7 +80,7 @@ fn inputs(s: &Sample, dtype: DType) -> Vec<Tensor> {
 /// The kernels of a result, as modules, in order.
 fn modules(t: &Tensor, target: &Target) -> Vec<Module> {
     let trace: Trace = lazuli::explain(&[t]).trace().parse().expect("a trace prints what parses");
-    let fused = fuse(&trace, true).expect("it fuses");
+    let fused = fuse(&trace, true, &LIMITS).expect("it fuses");
     let mut out = Vec::new();
     for l in &fused.launches {
         let FusedLaunch::Kernels(kernels) = l else { continue };

@@ -8,6 +8,7 @@ mod embed;
 mod export;
 mod faults;
 mod golden;
+mod hardware;
 mod host;
 mod limits;
 mod loops;

@@ -1,6 +1,8 @@
-//! Kernels with a row: a number of lanes per row fold it and meet in workgroup memory; the row is visited as often as there are passes.
+//! Kernels with a row: a number of lanes per row fold it and meet ([`meet`]); the row is visited as often as there are passes.
 //!
 //! A lane takes every T-th point; its partial results are combined pairwise, so the order depends on the shape (and the target) only.
+
+mod meet;
 
 use super::ops::{binary, compare, is_nan, type_of};
 use super::wide::{WIDE, WideStores};
@@ -54,7 +56,7 @@ impl Lanes {
             && e.axes(true).iter().filter(|&&a| e.k.axes[a].extent > 1).count() == 1;
         let least = if alone { 1 } else { least };
         let wanted = if e.target.software {
-            // Meeting is dear: as few as that.
+            // Loads are what costs there, whoever makes them.
             1
         } else if across {
             // Without lanes, reads of neighbouring rows are one transaction; with too few rows most of the device is idle.
@@ -465,91 +467,6 @@ impl Rows {
         }
         Ok(())
     }
-
-    /// Combines the lanes' partial results: a fold, a value and perhaps its position each; afterwards all lanes of a row have the results.
-    fn meet(&mut self, e: &mut Emitter<'_>, all: &[(&Fold, String, String)]) {
-        let Lanes { lanes: t, rows, across, .. } = self.lanes;
-        let size = t * rows;
-        // Where each is in workgroup memory; Bool is kept as a word: workgroup memory holds what storage could.
-        let mut used: BTreeMap<&'static str, u32> = BTreeMap::new();
-        let places: Vec<_> = all
-            .iter()
-            .map(|(f, ..)| {
-                let (name, ty) = match f.dtype {
-                    DType::F32 | DType::F16 | DType::BF16 => ("shared_f", "f32"),
-                    DType::I32 => ("shared_i", "i32"),
-                    DType::F64 => ("shared_d", "f64"),
-                    DType::I64 => ("shared_l", "vec2<u32>"),
-                    _ => ("shared_u", "u32"),
-                };
-                let value = room_of(&mut used, &mut self.shared, name, ty, size);
-                let position = f.arg.then(|| room_of(&mut used, &mut self.shared, "shared_p", "u32", size));
-                (value, position)
-            })
-            .collect();
-        let at = |place: &(&str, u32), at: &str| match place.1 {
-            0 => format!("{}[{at}]", place.0),
-            n => format!("{}[{at} + {n}u]", place.0),
-        };
-        let read = |f: &Fold, place: &(&str, u32), i: &str| match f.dtype {
-            DType::Bool => format!("({} != 0u)", at(place, i)),
-            _ => at(place, i),
-        };
-        let write = |e: &mut Emitter<'_>| {
-            for ((f, value, position), (v, p)) in all.iter().zip(&places) {
-                let to = if f.dtype == DType::Bool { format!("select(0u, 1u, {value})") } else { value.clone() };
-                e.line(format!("{} = {to};", at(v, "lid")));
-                if let Some(p) = p {
-                    e.line(format!("{} = {position};", at(p, "lid")));
-                }
-            }
-        };
-        write(e);
-        e.line("workgroupBarrier();");
-        let stride = if across { rows } else { 1 };
-        e.open(format!("for (var h = {}u; h > 0u; h = h >> 1u) {{", t / 2));
-        e.open("if (lane < h) {");
-        e.line(format!("let other = lid + h * {stride}u;"));
-        for (n, ((f, value, position), (v, p))) in all.iter().zip(&places).enumerate() {
-            let theirs = read(f, v, "other");
-            if let Some(p) = p {
-                e.line(format!("let v{n} = {theirs};"));
-                e.line(format!("let w{n} = {};", at(p, "other")));
-                let better = f.better(&format!("v{n}"), &format!("w{n}"), value, position);
-                e.line(format!("if (w{n} != 0xffffffffu && ({better})) {{ {value} = v{n}; {position} = w{n}; }}"));
-            } else {
-                e.line(format!("{value} = {};", f.join(value, &theirs)));
-            }
-        }
-        write(e);
-        e.close();
-        e.line("workgroupBarrier();");
-        e.close();
-        let base = if across { "sub".to_string() } else { format!("sub * {t}u") };
-        for ((f, value, position), (v, p)) in all.iter().zip(&places) {
-            e.line(format!("{value} = {};", read(f, v, &base)));
-            if let Some(p) = p {
-                e.line(format!("{position} = {};", at(p, &base)));
-            }
-        }
-        e.line("workgroupBarrier();");
-    }
-}
-
-/// Room for one value a lane in workgroup memory: the array, and where in it.
-fn room_of(
-    used: &mut BTreeMap<&'static str, u32>,
-    shared: &mut BTreeMap<String, (&'static str, u32)>,
-    name: &'static str,
-    ty: &'static str,
-    size: u32,
-) -> (&'static str, u32) {
-    let n = used.entry(name).or_default();
-    let at = *n;
-    *n += size;
-    let known = shared.entry(name.to_string()).or_insert((ty, 0));
-    known.1 = known.1.max(*n);
-    (name, at)
 }
 
 /// `acc += a * b` in the accumulator's type.
