@@ -1,290 +1,11 @@
 // 8 workgroups, 0 bytes of workspace
-@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 17>;
+@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> b0: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b1: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> b2: array<vec4<f32>>;
-var<workgroup> tile_l: array<vec4<f32>, 256>;
-var<workgroup> tile_r: array<vec4<f32>, 256>;
-
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let group = wid.y * nwg.x + wid.x;
-    if (group >= p[0].y) { return; }
-    let tile_n = (group % p[0].z) * 64u;
-    let above = group / p[0].z;
-    let tile_m = (above % p[0].w) * 64u;
-    let batch = above / p[0].w;
-    let q_i1 = batch / p[1].x;
-    let i1 = i32(batch - q_i1 * p[1].x);
-    let i0 = i32(q_i1);
-    let tx = lid % 16u;
-    let ty = lid / 16u;
-    var acc0_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    var acc1_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    var acc2_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    var acc3_0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
-    for (var k0 = 0u; k0 < p[1].z; k0 = k0 + 16u) {
-        for (var j = lid; j < 1024u; j = j + 256u) {
-            let s = j % 64u;
-            let d = j / 64u;
-            var x = 0.0;
-            let there = tile_m + s;
-            let deep = k0 + d;
-            if (there < p[1].y && deep < p[1].z) {
-                let i2 = i32(there);
-                let i4 = i32(deep);
-                let n1 = i0 * bitcast<i32>(p[2].x);
-                let n3 = i1 * bitcast<i32>(p[2].y);
-                let n4 = n1 + n3;
-                let n6 = i2 * bitcast<i32>(p[2].z);
-                let n7 = n4 + n6;
-                let n9 = n7 + i4;
-                let e1 = b0[u32(n9) >> 2u][u32(n9) & 3u];
-                let e0 = 0.35355338f;
-                let e2 = e1 * e0;
-                x = e2;
-            }
-            tile_l[d * 16u + (s >> 2u)][s & 3u] = x;
-        }
-        for (var j = lid; j < 1024u; j = j + 256u) {
-            let s = j % 64u;
-            let d = j / 64u;
-            var x = 0.0;
-            let there = tile_n + s;
-            let deep = k0 + d;
-            if (there < p[1].w && deep < p[1].z) {
-                let i3 = i32(there);
-                let i4 = i32(deep);
-                let n10 = i0 * bitcast<i32>(p[2].w);
-                let n11 = i1 * bitcast<i32>(p[3].x);
-                let n12 = n10 + n11;
-                let n14 = i3 * bitcast<i32>(p[3].y);
-                let n15 = n12 + n14;
-                let n16 = n15 + i4;
-                let e3 = b1[u32(n16) >> 2u][u32(n16) & 3u];
-                x = e3;
-            }
-            tile_r[d * 16u + (s >> 2u)][s & 3u] = x;
-        }
-        workgroupBarrier();
-        for (var d = 0u; d < 16u; d = d + 1u) {
-            let left0 = tile_l[d * 16u + ty + 0u];
-            let right0 = tile_r[d * 16u + tx + 0u];
-            acc0_0 = acc0_0 + left0[0] * right0;
-            acc1_0 = acc1_0 + left0[1] * right0;
-            acc2_0 = acc2_0 + left0[2] * right0;
-            acc3_0 = acc3_0 + left0[3] * right0;
-        }
-        workgroupBarrier();
-    }
-    {
-        let quad = tile_n / 4u + tx + 0u;
-        if (quad < p[3].z) {
-            let at0 = min(quad * 4u + 0u, p[3].w);
-            let c0_3 = i32(at0);
-            let at1 = min(quad * 4u + 1u, p[3].w);
-            let c1_3 = i32(at1);
-            let at2 = min(quad * 4u + 2u, p[3].w);
-            let c2_3 = i32(at2);
-            let at3 = min(quad * 4u + 3u, p[3].w);
-            let c3_3 = i32(at3);
-            {
-                let row = tile_m + 0u + ty * 4u;
-                if (row < p[1].y) {
-                    let i2 = i32(row);
-                    let acc = acc0_0;
-                    if (quad * 4u + 0u < p[4].x) {
-                        let i3 = c0_3;
-                        let n17 = i0 * bitcast<i32>(p[4].y);
-                        let n18 = i1 * bitcast<i32>(p[4].z);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[4].w);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[0];
-                    }
-                    if (quad * 4u + 1u < p[4].x) {
-                        let i3 = c1_3;
-                        let n17 = i0 * bitcast<i32>(p[5].x);
-                        let n18 = i1 * bitcast<i32>(p[5].y);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[5].z);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[1];
-                    }
-                    if (quad * 4u + 2u < p[4].x) {
-                        let i3 = c2_3;
-                        let n17 = i0 * bitcast<i32>(p[5].w);
-                        let n18 = i1 * bitcast<i32>(p[6].x);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[6].y);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[2];
-                    }
-                    if (quad * 4u + 3u < p[4].x) {
-                        let i3 = c3_3;
-                        let n17 = i0 * bitcast<i32>(p[6].z);
-                        let n18 = i1 * bitcast<i32>(p[6].w);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[7].x);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[3];
-                    }
-                }
-            }
-            {
-                let row = tile_m + 1u + ty * 4u;
-                if (row < p[1].y) {
-                    let i2 = i32(row);
-                    let acc = acc1_0;
-                    if (quad * 4u + 0u < p[7].y) {
-                        let i3 = c0_3;
-                        let n17 = i0 * bitcast<i32>(p[7].z);
-                        let n18 = i1 * bitcast<i32>(p[7].w);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[8].x);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[0];
-                    }
-                    if (quad * 4u + 1u < p[7].y) {
-                        let i3 = c1_3;
-                        let n17 = i0 * bitcast<i32>(p[8].y);
-                        let n18 = i1 * bitcast<i32>(p[8].z);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[8].w);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[1];
-                    }
-                    if (quad * 4u + 2u < p[7].y) {
-                        let i3 = c2_3;
-                        let n17 = i0 * bitcast<i32>(p[9].x);
-                        let n18 = i1 * bitcast<i32>(p[9].y);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[9].z);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[2];
-                    }
-                    if (quad * 4u + 3u < p[7].y) {
-                        let i3 = c3_3;
-                        let n17 = i0 * bitcast<i32>(p[9].w);
-                        let n18 = i1 * bitcast<i32>(p[10].x);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[10].y);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[3];
-                    }
-                }
-            }
-            {
-                let row = tile_m + 2u + ty * 4u;
-                if (row < p[1].y) {
-                    let i2 = i32(row);
-                    let acc = acc2_0;
-                    if (quad * 4u + 0u < p[10].z) {
-                        let i3 = c0_3;
-                        let n17 = i0 * bitcast<i32>(p[10].w);
-                        let n18 = i1 * bitcast<i32>(p[11].x);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[11].y);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[0];
-                    }
-                    if (quad * 4u + 1u < p[10].z) {
-                        let i3 = c1_3;
-                        let n17 = i0 * bitcast<i32>(p[11].z);
-                        let n18 = i1 * bitcast<i32>(p[11].w);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[12].x);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[1];
-                    }
-                    if (quad * 4u + 2u < p[10].z) {
-                        let i3 = c2_3;
-                        let n17 = i0 * bitcast<i32>(p[12].y);
-                        let n18 = i1 * bitcast<i32>(p[12].z);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[12].w);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[2];
-                    }
-                    if (quad * 4u + 3u < p[10].z) {
-                        let i3 = c3_3;
-                        let n17 = i0 * bitcast<i32>(p[13].x);
-                        let n18 = i1 * bitcast<i32>(p[13].y);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[13].z);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[3];
-                    }
-                }
-            }
-            {
-                let row = tile_m + 3u + ty * 4u;
-                if (row < p[1].y) {
-                    let i2 = i32(row);
-                    let acc = acc3_0;
-                    if (quad * 4u + 0u < p[13].w) {
-                        let i3 = c0_3;
-                        let n17 = i0 * bitcast<i32>(p[14].x);
-                        let n18 = i1 * bitcast<i32>(p[14].y);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[14].z);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[0];
-                    }
-                    if (quad * 4u + 1u < p[13].w) {
-                        let i3 = c1_3;
-                        let n17 = i0 * bitcast<i32>(p[14].w);
-                        let n18 = i1 * bitcast<i32>(p[15].x);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[15].y);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[1];
-                    }
-                    if (quad * 4u + 2u < p[13].w) {
-                        let i3 = c2_3;
-                        let n17 = i0 * bitcast<i32>(p[15].z);
-                        let n18 = i1 * bitcast<i32>(p[15].w);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[16].x);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[2];
-                    }
-                    if (quad * 4u + 3u < p[13].w) {
-                        let i3 = c3_3;
-                        let n17 = i0 * bitcast<i32>(p[16].y);
-                        let n18 = i1 * bitcast<i32>(p[16].z);
-                        let n19 = n17 + n18;
-                        let n20 = i2 * bitcast<i32>(p[16].w);
-                        let n21 = n19 + n20;
-                        let n22 = n21 + i3;
-                        b2[u32(n22) >> 2u][u32(n22) & 3u] = acc[3];
-                    }
-                }
-            }
-        }
-    }
-}
-
-// 2 workgroups, 0 bytes of workspace
-@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 2>;
-@group(0) @binding(1) var<storage, read> b0: array<f32>;
-@group(0) @binding(2) var<storage, read_write> b1: array<f32>;
-var<workgroup> shared_f: array<f32, 256>;
+@group(0) @binding(3) var<storage, read> b2: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> b3: array<vec4<f32>>;
+var<workgroup> tile_key: array<vec4<f32>, 64>;
+var<workgroup> tile_value: array<vec4<f32>, 64>;
 
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
@@ -326,139 +47,295 @@ fn f_exp(x: f32) -> f32 {
     return select(exp_shifted(x, 0), x, is_nan(x));
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(16)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let group = wid.y * nwg.x + wid.x;
-    let lane = lid % 4u;
-    let sub = lid / 4u;
-    let live = group * 64u + sub < p[0].y;
-    let at = min(group * 64u + sub, p[0].y - 1u);
-    let i0 = i32(at);
-    let n1 = i0 * bitcast<i32>(p[0].z);
-    var r0_0: f32 = bitcast<f32>(p[0].w);
-    {
-        for (var r = lane; r < p[1].x; r = r + 4u) {
-            let i1 = i32(r);
-            let n3 = n1 + i1;
-            let e0 = b0[n3];
-            r0_0 = f_max(r0_0, e0);
-        }
-    }
-    shared_f[lid] = r0_0;
-    workgroupBarrier();
-    for (var h = 2u; h > 0u; h = h >> 1u) {
-        if (lane < h) {
-            let other = lid + h * 1u;
-            r0_0 = f_max(r0_0, shared_f[other]);
-            shared_f[lid] = r0_0;
-        }
-        workgroupBarrier();
-    }
-    r0_0 = shared_f[sub * 4u];
-    workgroupBarrier();
-    let x0_0 = r0_0;
-    var r1_0: f32 = bitcast<f32>(p[1].y);
-    {
-        for (var r = lane; r < p[1].z; r = r + 4u) {
-            let i1 = i32(r);
-            let n3 = n1 + i1;
-            let e0 = b0[n3];
-            let e2 = e0 - x0_0;
-            let e3 = f_exp(e2);
-            r1_0 = r1_0 + e3;
-        }
-    }
-    shared_f[lid] = r1_0;
-    workgroupBarrier();
-    for (var h = 2u; h > 0u; h = h >> 1u) {
-        if (lane < h) {
-            let other = lid + h * 1u;
-            r1_0 = r1_0 + shared_f[other];
-            shared_f[lid] = r1_0;
-        }
-        workgroupBarrier();
-    }
-    r1_0 = shared_f[sub * 4u];
-    workgroupBarrier();
-    let x1_0 = r1_0;
-    {
-        for (var r = lane; r < p[1].w; r = r + 4u) {
-            let i1 = i32(r);
-            let n3 = n1 + i1;
-            let e0 = b0[n3];
-            let e2 = e0 - x0_0;
-            let e3 = f_exp(e2);
-            let e6 = e3 / x1_0;
-            if (live) {
-                b1[n3] = e6;
+    if (group >= 8u) { return; }
+    let first_column = i32(group % 1u) * 8;
+    let above = group / 1u;
+    let query = (above % 1u) * 16u + lid;
+    let batch = above / 1u;
+    let q_i1 = batch / 4u;
+    let i1 = i32(batch - q_i1 * 4u);
+    let i0 = i32(q_i1);
+    let live = query < 16u;
+    let i2 = i32(min(query, 16u - 1u));
+    var query_ = array<vec4<f32>, 2>();
+    for (var c = 0; c < 2; c = c + 1) {
+        let at = c * 4;
+        query_[c] = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+        {
+            let n1 = i0 * 512;
+            let n3 = i1 * 128;
+            let n4 = n1 + n3;
+            let n6 = i2 * 8;
+            let n7 = n4 + n6;
+            let e0 = 0.35355338f;
+            let i5 = at;
+            let n9 = n7 + i5;
+            let w1 = b0[u32(n9) >> 2u];
+            {
+                let e1 = w1[0];
+                let n9 = n7 + i5;
+                let e2 = e1 * e0;
+                query_[c][0] = e2;
+            }
+            {
+                let i5 = at + 1;
+                let e1 = w1[1];
+                let n9 = n7 + i5;
+                let e2 = e1 * e0;
+                query_[c][1] = e2;
+            }
+            {
+                let i5 = at + 2;
+                let e1 = w1[2];
+                let n9 = n7 + i5;
+                let e2 = e1 * e0;
+                query_[c][2] = e2;
+            }
+            {
+                let i5 = at + 3;
+                let e1 = w1[3];
+                let n9 = n7 + i5;
+                let e2 = e1 * e0;
+                query_[c][3] = e2;
             }
         }
     }
-}
-
-// 16 workgroups, 0 bytes of workspace
-@group(0) @binding(0) var<uniform> p: array<vec4<u32>, 4>;
-@group(0) @binding(1) var<storage, read> b0: array<f32>;
-@group(0) @binding(2) var<storage, read> b1: array<f32>;
-@group(0) @binding(3) var<storage, read_write> b2: array<f32>;
-var<workgroup> shared_f: array<f32, 256>;
-
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-    let group = wid.y * nwg.x + wid.x;
-    let lane = lid % 4u;
-    let sub = lid / 4u;
-    let live = group * 64u + sub < p[0].y;
-    let at = min(group * 64u + sub, p[0].y - 1u);
-    let q_i3 = at / p[0].z;
-    let i3 = i32(at - q_i3 * p[0].z);
-    let q_i2 = q_i3 / p[0].w;
-    let i2 = i32(q_i3 - q_i2 * p[0].w);
-    let q_i1 = q_i2 / p[1].x;
-    let i1 = i32(q_i2 - q_i1 * p[1].x);
-    let i0 = i32(q_i1);
-    let n1 = i0 * bitcast<i32>(p[1].y);
-    let n3 = i1 * bitcast<i32>(p[1].z);
-    let n4 = n1 + n3;
-    let n6 = i2 * bitcast<i32>(p[1].w);
-    let n7 = n4 + n6;
-    let n10 = i0 * bitcast<i32>(p[2].x);
-    let n11 = i1 * bitcast<i32>(p[2].y);
-    let n12 = n10 + n11;
-    let n14 = n12 + i3;
-    var r0_0: f32 = bitcast<f32>(p[2].z);
-    {
-        for (var r = lane; r < p[2].w; r = r + 4u) {
-            let i4 = i32(r);
-            let n9 = n7 + i4;
-            let e0 = b0[n9];
-            let n15 = i4 * bitcast<i32>(p[3].x);
-            let n16 = n14 + n15;
-            let e1 = b1[n16];
-            r0_0 = r0_0 + (e0 * e1);
+    let query0 = query_[0];
+    let query1 = query_[1];
+    var mean0 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    var mean1 = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+    let lowest = bitcast<f32>(p[0].y);
+    var highest = lowest;
+    var total = 0.0;
+    for (var first = 0; first < 24; first = first + 32) {
+        for (var j = lid; j < 64u; j = j + 16u) {
+            var four = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+            let i4 = first + i32(j / 2u);
+            if (i4 < 24) {
+                let at = 0 + i32(j % 2u) * 4;
+                {
+                    let n10 = i0 * 768;
+                    let n11 = i1 * 192;
+                    let n12 = n10 + n11;
+                    let n14 = i4 * 8;
+                    let n15 = n12 + n14;
+                    let i5 = at;
+                    let n16 = n15 + i5;
+                    let w3 = b1[u32(n16) >> 2u];
+                    {
+                        let e3 = w3[0];
+                        let n16 = n15 + i5;
+                        four[0] = e3;
+                    }
+                    {
+                        let i5 = at + 1;
+                        let e3 = w3[1];
+                        let n16 = n15 + i5;
+                        four[1] = e3;
+                    }
+                    {
+                        let i5 = at + 2;
+                        let e3 = w3[2];
+                        let n16 = n15 + i5;
+                        four[2] = e3;
+                    }
+                    {
+                        let i5 = at + 3;
+                        let e3 = w3[3];
+                        let n16 = n15 + i5;
+                        four[3] = e3;
+                    }
+                }
+            }
+            tile_key[j] = four;
         }
-    }
-    shared_f[lid] = r0_0;
-    workgroupBarrier();
-    for (var h = 2u; h > 0u; h = h >> 1u) {
-        if (lane < h) {
-            let other = lid + h * 1u;
-            r0_0 = r0_0 + shared_f[other];
-            shared_f[lid] = r0_0;
+        for (var j = lid; j < 64u; j = j + 16u) {
+            var four = vec4<f32>(0.0, 0.0, 0.0, 0.0);
+            let i4 = first + i32(j / 2u);
+            if (i4 < 24) {
+                let at = first_column + i32(j % 2u) * 4;
+                {
+                    let n10 = i0 * 768;
+                    let n11 = i1 * 192;
+                    let n12 = n10 + n11;
+                    let n14 = i4 * 8;
+                    let i3 = at;
+                    let n18 = n12 + i3;
+                    let n19 = n18 + n14;
+                    let w8 = b2[u32(n19) >> 2u];
+                    {
+                        let e8 = w8[0];
+                        let n18 = n12 + i3;
+                        let n19 = n18 + n14;
+                        four[0] = e8;
+                    }
+                    {
+                        let i3 = at + 1;
+                        let e8 = w8[1];
+                        let n18 = n12 + i3;
+                        let n19 = n18 + n14;
+                        four[1] = e8;
+                    }
+                    {
+                        let i3 = at + 2;
+                        let e8 = w8[2];
+                        let n18 = n12 + i3;
+                        let n19 = n18 + n14;
+                        four[2] = e8;
+                    }
+                    {
+                        let i3 = at + 3;
+                        let e8 = w8[3];
+                        let n18 = n12 + i3;
+                        let n19 = n18 + n14;
+                        four[3] = e8;
+                    }
+                }
+            }
+            tile_value[j] = four;
+        }
+        workgroupBarrier();
+        for (var near = 0; near < 32; near = near + 4) {
+            var dot0 = vec2<f32>();
+            var dot1 = vec2<f32>();
+            var dot2 = vec2<f32>();
+            var dot3 = vec2<f32>();
+            let key0_0 = tile_key[(near + 0) * 2 + 0];
+            dot0 = fma(query0.xy, key0_0.xy, dot0);
+            dot0 = fma(query0.zw, key0_0.zw, dot0);
+            let key0_1 = tile_key[(near + 1) * 2 + 0];
+            dot1 = fma(query0.xy, key0_1.xy, dot1);
+            dot1 = fma(query0.zw, key0_1.zw, dot1);
+            let key0_2 = tile_key[(near + 2) * 2 + 0];
+            dot2 = fma(query0.xy, key0_2.xy, dot2);
+            dot2 = fma(query0.zw, key0_2.zw, dot2);
+            let key0_3 = tile_key[(near + 3) * 2 + 0];
+            dot3 = fma(query0.xy, key0_3.xy, dot3);
+            dot3 = fma(query0.zw, key0_3.zw, dot3);
+            let key1_0 = tile_key[(near + 0) * 2 + 1];
+            dot0 = fma(query1.xy, key1_0.xy, dot0);
+            dot0 = fma(query1.zw, key1_0.zw, dot0);
+            let key1_1 = tile_key[(near + 1) * 2 + 1];
+            dot1 = fma(query1.xy, key1_1.xy, dot1);
+            dot1 = fma(query1.zw, key1_1.zw, dot1);
+            let key1_2 = tile_key[(near + 2) * 2 + 1];
+            dot2 = fma(query1.xy, key1_2.xy, dot2);
+            dot2 = fma(query1.zw, key1_2.zw, dot2);
+            let key1_3 = tile_key[(near + 3) * 2 + 1];
+            dot3 = fma(query1.xy, key1_3.xy, dot3);
+            dot3 = fma(query1.zw, key1_3.zw, dot3);
+            let score0 = dot0.x + dot0.y;
+            let score1 = dot1.x + dot1.y;
+            let score2 = dot2.x + dot2.y;
+            let score3 = dot3.x + dot3.y;
+            var logit0: f32;
+            {
+                let i4 = min(first + near + 0, 24 - 1);
+                logit0 = select(lowest, score0, first + near + 0 < 24);
+            }
+            var logit1: f32;
+            {
+                let i4 = min(first + near + 1, 24 - 1);
+                logit1 = select(lowest, score1, first + near + 1 < 24);
+            }
+            var logit2: f32;
+            {
+                let i4 = min(first + near + 2, 24 - 1);
+                logit2 = select(lowest, score2, first + near + 2 < 24);
+            }
+            var logit3: f32;
+            {
+                let i4 = min(first + near + 3, 24 - 1);
+                logit3 = select(lowest, score3, first + near + 3 < 24);
+            }
+            let top0 = f_max(highest, logit0);
+            let top1 = f_max(top0, logit1);
+            let top2 = f_max(top1, logit2);
+            let top3 = f_max(top2, logit3);
+            if (top3 != highest) {
+                let less = highest - top3;
+                let scale = select(f_exp(less), 0.0, highest == lowest);
+                total = total * scale;
+                mean0 = mean0 * vec4<f32>(scale);
+                mean1 = mean1 * vec4<f32>(scale);
+                highest = top3;
+            }
+            let shift = select(highest, 0.0, highest == lowest);
+            let less0 = logit0 - shift;
+            let weight0 = f_exp(less0);
+            total = total + weight0;
+            let less1 = logit1 - shift;
+            let weight1 = f_exp(less1);
+            total = total + weight1;
+            let less2 = logit2 - shift;
+            let weight2 = f_exp(less2);
+            total = total + weight2;
+            let less3 = logit3 - shift;
+            let weight3 = f_exp(less3);
+            total = total + weight3;
+            mean0 = fma(vec4<f32>(weight0), tile_value[(near + 0) * 2 + 0], mean0);
+            mean0 = fma(vec4<f32>(weight1), tile_value[(near + 1) * 2 + 0], mean0);
+            mean0 = fma(vec4<f32>(weight2), tile_value[(near + 2) * 2 + 0], mean0);
+            mean0 = fma(vec4<f32>(weight3), tile_value[(near + 3) * 2 + 0], mean0);
+            mean1 = fma(vec4<f32>(weight0), tile_value[(near + 0) * 2 + 1], mean1);
+            mean1 = fma(vec4<f32>(weight1), tile_value[(near + 1) * 2 + 1], mean1);
+            mean1 = fma(vec4<f32>(weight2), tile_value[(near + 2) * 2 + 1], mean1);
+            mean1 = fma(vec4<f32>(weight3), tile_value[(near + 3) * 2 + 1], mean1);
         }
         workgroupBarrier();
     }
-    r0_0 = shared_f[sub * 4u];
-    workgroupBarrier();
-    let x0_0 = r0_0;
-    if (live && lane == 0u) {
-        let n17 = i0 * bitcast<i32>(p[3].y);
-        let n18 = i1 * bitcast<i32>(p[3].z);
-        let n19 = n17 + n18;
-        let n20 = i2 * bitcast<i32>(p[3].w);
-        let n21 = n19 + n20;
-        let n22 = n21 + i3;
-        b2[n22] = x0_0;
+    var mean = array<vec4<f32>, 2>(mean0, mean1);
+    if (highest == lowest) {
+        let nan = bitcast<f32>(p[0].z);
+        total = nan;
+        for (var c = 0; c < 2; c = c + 1) { mean[c] = vec4<f32>(nan); }
+    }
+    let highest4 = vec4<f32>(highest);
+    let total4 = vec4<f32>(total);
+    if (live) {
+        for (var c = 0; c < 2; c = c + 1) {
+            let at = first_column + c * 4;
+            let own = mean[c];
+            if (at < 8) {
+                {
+                    let n1 = i0 * 512;
+                    let n3 = i1 * 128;
+                    let n4 = n1 + n3;
+                    let n6 = i2 * 8;
+                    let n7 = n4 + n6;
+                    let i3 = at;
+                    let n20 = n7 + i3;
+                    var o0: vec4<f32>;
+                    {
+                        let n20 = n7 + i3;
+                        let e11 = own[0] / total4[0];
+                        o0[0] = e11;
+                    }
+                    {
+                        let i3 = at + 1;
+                        let n20 = n7 + i3;
+                        let e11 = own[1] / total4[1];
+                        o0[1] = e11;
+                    }
+                    {
+                        let i3 = at + 2;
+                        let n20 = n7 + i3;
+                        let e11 = own[2] / total4[2];
+                        o0[2] = e11;
+                    }
+                    {
+                        let i3 = at + 3;
+                        let n20 = n7 + i3;
+                        let e11 = own[3] / total4[3];
+                        o0[3] = e11;
+                    }
+                    b3[u32(n20) >> 2u] = o0;
+                }
+            }
+        }
     }
 }
 
