@@ -57,7 +57,7 @@ fn close(what: &str, got: &Tensor, want: &Tensor) {
 
 type Case = (&'static str, fn(&Tensor, &Tensor) -> Vec<Tensor>);
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     ("elementwise", |x, y| vec![(x * y + 1.0).tanh(), x - y]),
     ("broadcast", |x, _| vec![x + &x.slice(s![3]) + &x.slice(s![.., 7..8])]),
     ("narrow types", |x, y| vec![x.gt(y), x.cast(DType::F16), (x.abs() * 100.0).cast(DType::U8), x.cast(DType::I64)]),
@@ -68,6 +68,11 @@ const CASES: [Case; 15] = [
     ("joined", |x, y| vec![Tensor::cat(&[x, y], 0), Tensor::stack(&[x, y], 1)]),
     ("masks", |x, y| vec![Tensor::where_(&x.gt(y), x, &(y * -1.0)), Tensor::cat(&[x, &y.slice(s![.., 0..3])], 1)]),
     ("matmul", |x, _| vec![x.matmul(&(ramp(8000).reshape([1000, 8]) * 1e-4))]),
+    ("attention", |x, y| {
+        let [q, k] = [x, y].map(|t| t.reshape([30, 100, 100]));
+        let o = lazuli::tensor::AttentionOptions::new();
+        vec![q.scaled_dot_product_attention(&k, &q, &o), k.scaled_dot_product_attention(&q, &k, &o.causal(true)).relu()]
+    }),
     ("uploads", |x, y| vec![x.clone(), y.clone()]),
     ("scan along rows", |x, _| vec![x.cumsum(1)]),
     ("gather from few", |x, y| vec![(y.slice(s![0..4]) + 0.0).index_select(0, &(x.slice(s![.., 0]).abs() * 3.0).cast(DType::I64))]),

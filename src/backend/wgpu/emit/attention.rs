@@ -65,7 +65,7 @@ pub(super) fn emit(e: &mut Emitter<'_>) -> Result<()> {
     let lanes = e.target.subgroup as usize;
     let from = if !e.target.software {
         let key = (s.0 + s.1) * WIDE * of.size();
-        let most = ((e.target.shared as usize).min(ROOM) / key).max(1).min(TILE);
+        let most = ((e.target.shared as usize).min(ROOM) / key).clamp(1, TILE).min(keys.next_power_of_two());
         From::Tile((1usize << most.ilog2()).max(1))
     } else if lanes > 1 && work >= LARGE {
         From::Lanes(lanes)
