@@ -64,7 +64,7 @@ fn moves_only_ones(from: &Shape, perm: &[u8]) -> bool {
 }
 
 /// A concatenation of more operands asks at each element which it is.
-const MANY_PARTS: usize = 32;
+const MANY_PARTS: usize = 16;
 
 /// The work of one element of an op, in units of a simple vector instruction.
 pub fn op_cost(op: &Op) -> u32 {
