@@ -104,7 +104,10 @@ fn reductions_of_every_kind_and_type() {
                         let y = factors(length * rows, !dtype.is_float());
                         let x = match dtype {
                             DType::F32 | DType::F16 | DType::BF16 | DType::F64 => Tensor::from_vec(x, shape).cast(dtype),
-                            DType::I64 => Tensor::from_vec(x.iter().map(|v| *v as i64 * 3_000_000_001).collect::<Vec<_>>(), shape),
+                            DType::I64 => Tensor::from_vec(
+                                x.iter().map(|v| (v.clamp(-9.0, 9.0) * 8.0) as i64 * 375_000_001).collect::<Vec<_>>(),
+                                shape,
+                            ),
                             DType::Bool => Tensor::from_vec(x.iter().map(|v| *v > 1.9).collect::<Vec<_>>(), shape),
                             _ => Tensor::from_vec(x.iter().map(|v| (v * 8.0) as i32 & 0x7f).collect::<Vec<_>>(), shape).cast(dtype),
                         };
