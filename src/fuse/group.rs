@@ -68,6 +68,8 @@ pub struct Group {
     pub members: Vec<ValueId>,
     /// How many of them are reductions.
     pub reductions: usize,
+    /// How many values besides it computes for itself.
+    pub again: usize,
     /// Groups that read what this one stores.
     pub succ: Vec<GroupId>,
     /// Merged into another group.
@@ -91,9 +93,14 @@ impl Group {
         merge(&self.axes)
     }
 
+    /// How many values it computes.
+    pub(super) fn size(&self) -> usize {
+        self.members.len() + self.again
+    }
+
     /// Whether it could take so many more values, so many of them reductions.
     pub(super) fn has_room(&self, limits: &Limits, values: usize, reductions: usize) -> bool {
-        self.members.len() + values <= limits.values && self.reductions + reductions <= MAX_REDUCTIONS
+        self.size() + values <= limits.values && self.reductions + reductions <= MAX_REDUCTIONS
     }
 }
 
@@ -298,7 +305,7 @@ impl Grouper<'_> {
 
     fn new_group(&mut self, kind: Kind, shape: &[usize]) -> GroupId {
         let axes = shape.iter().map(|&d| (d, false)).collect();
-        self.g.groups.push(Group { kind, axes, members: Vec::new(), reductions: 0, succ: Vec::new(), dead: false });
+        self.g.groups.push(Group { kind, axes, members: Vec::new(), reductions: 0, again: 0, succ: Vec::new(), dead: false });
         self.g.groups.len() as GroupId - 1
     }
 
@@ -445,6 +452,9 @@ impl Grouper<'_> {
 
     fn clone_into(&mut self, v: ValueId, uses: &[Use]) {
         self.place[v.index()] = uses.iter().map(|u| (u.group, u.level)).collect();
+        if !matches!(self.t[v].op, Op::Const(_) | Op::Param(_)) {
+            uses.iter().for_each(|u| self.g.groups[u.group as usize].again += 1);
+        }
     }
 
     /// Whether a light value can be computed once per point or per row of the group.

@@ -47,7 +47,7 @@ impl Grouper<'_> {
         let runs = x.runs();
         let plain = !x.dead && !y.dead && matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop));
         if !plain
-            || !x.has_room(self.limits, y.members.len(), y.reductions)
+            || !x.has_room(self.limits, y.size(), y.reductions)
             || ((y.has_row() || !x.has_row()) && y.runs() != runs)
             || (x.has_row() && (!runs.last().is_some_and(|r| r.1) || row_len(&runs) > MAX_ROW))
             || y.numel() != x.numel()
@@ -156,7 +156,7 @@ impl Grouper<'_> {
     fn absorb(&mut self, a: GroupId, b: GroupId) {
         let mut from = std::mem::replace(
             &mut self.g.groups[b as usize],
-            Group { kind: Kind::Loop, axes: Runs::new(), members: Vec::new(), reductions: 0, succ: Vec::new(), dead: true },
+            Group { kind: Kind::Loop, axes: Runs::new(), members: Vec::new(), reductions: 0, again: 0, succ: Vec::new(), dead: true },
         );
         for &m in &from.members {
             if self.g.home[m.index()] == Some(b) {
@@ -166,6 +166,7 @@ impl Grouper<'_> {
         let into = &mut self.g.groups[a as usize];
         into.members.append(&mut from.members);
         into.reductions += from.reductions;
+        into.again += from.again;
         for places in self.place.iter_mut().filter(|p| p.iter().any(|x| x.0 == b)) {
             if places.iter().any(|x| x.0 == a) {
                 places.retain(|x| x.0 != b);
@@ -190,11 +191,7 @@ impl Grouper<'_> {
 
     fn mergeable(&self, a: usize, b: usize, reads: &[Vec<ValueId>]) -> bool {
         let (x, y) = (&self.g.groups[a], &self.g.groups[b]);
-        if x.dead
-            || y.dead
-            || !matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop))
-            || !x.has_room(self.limits, y.members.len(), y.reductions)
-        {
+        if x.dead || y.dead || !matches!((x.kind, y.kind), (Kind::Loop, Kind::Loop)) || !x.has_room(self.limits, y.size(), y.reductions) {
             return false;
         }
         // One element computed beside a row kernel with one row: saves a launch.
