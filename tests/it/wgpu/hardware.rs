@@ -90,6 +90,9 @@ fn folds(x: &Tensor, y: &Tensor, axis: i32) -> Vec<Tensor> {
 fn reductions_of_every_kind_and_type() {
     each("reductions as on hardware", |d, floor| {
         let mut dtypes = vec![DType::F32, DType::F16, DType::BF16, DType::I32, DType::I64, DType::U8, DType::Bool];
+        // How lanes meet without subgroups is the same for all.
+        dtypes.truncate(if floor { 2 } else { dtypes.len() });
+        dtypes.extend(floor.then_some(DType::I64));
         if d.scope(|| devices::f64_on_current("reductions in F64 as on hardware")) {
             dtypes.push(DType::F64);
         }
