@@ -130,7 +130,9 @@ impl Matcher<'_> {
         let (s, r) = (of_scores.rank(), result.rank());
         let (queries, keys, depth) = (of_scores[s - 2], of_scores[s - 1], t.shape(t[scores].args[0])[s - 1]);
         let batch: usize = result[..r - 2].iter().product();
+        // (Views may show a softmax over other rows than those of the product.)
         let fits = t.shape(t[v].args[0])[r - 1] == keys
+            && t.shape(weights).last() == Some(&keys)
             && result[r - 2] == queries
             && of_scores.numel() == batch * queries * keys
             && (1..=WIDEST).contains(&depth)

@@ -192,6 +192,30 @@ fn weights_that_somebody_reads_are_stored() {
 }
 
 #[test]
+fn a_softmax_over_other_rows_is_no_attention() {
+    let c = Case::new([1, 4, 6, 8, 5], 1.0);
+    let [q, k, v] = c.tensors();
+    // Each half of the keys by itself, and all queries of a key.
+    let scores = q.matmul(&k.mt());
+    let halves = scores.reshape([8, 3]).softmax(-1).reshape([1, 4, 6]).matmul(&v);
+    let across = scores.softmax(1).matmul(&v);
+    let by_steps = |f: &dyn Fn(&Tensor) -> Tensor| {
+        let s = q.matmul(&k.mt());
+        s.eval().unwrap();
+        let w = f(&s);
+        w.eval().unwrap();
+        read(&w.matmul(&v)).iter().map(|x| *x as f64).collect::<Vec<_>>()
+    };
+    near(&halves, &by_steps(&|s| s.reshape([8, 3]).softmax(-1).reshape([1, 4, 6])), 1e-5);
+    near(&across, &by_steps(&|s| s.softmax(1)), 1e-5);
+    // Nor is one whose shift is another row's maximum.
+    let shift = scores.max_keepdim(-1).flip(1);
+    let e = |s: &Tensor| (s - s.max_keepdim(-1).flip(1)).exp();
+    let y = (&(&scores - shift).exp() / e(&scores).sum_keepdim(-1)).matmul(&v);
+    near(&y, &by_steps(&|s| e(s) / e(s).sum_keepdim(-1)), 1e-5);
+}
+
+#[test]
 fn few_queries_of_many_keys() {
     let c = Case::new([1, 2, 9000, 8, 4], 1.0);
     let [q, k, v] = c.tensors();
