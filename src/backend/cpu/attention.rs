@@ -63,7 +63,6 @@ pub fn steps(k: &Kernel) -> Option<[Kernel; 3]> {
     let store = |n: u32, index: IndexId, value: ExprId| Store { arg: ArgId(first + n), index, value, valid: None };
     let load =
         |n: u32, index: IndexId| ExprKind::Load { arg: ArgId(first + n), index, mask: SmallVec::new(), fill: crate::Scalar::Float(0.0) };
-    let last = k.passes.last()?.clone();
     use Access::{Read, Update, Write};
 
     let mut scores = over(&with(&[(a.keys, false), (a.depth, true)]), [Write, Write, Write]);
@@ -104,7 +103,7 @@ pub fn steps(k: &Kernel) -> Option<[Kernel; 3]> {
     });
     let sink = mean.passes[2].reduces[1];
     debug_assert!(matches!(sink.kind, ReduceKind::Dot(w, _) if w == a.weight));
-    let epilogue = mean.passes.pop().unwrap_or(last);
+    let epilogue = mean.passes.pop()?;
     mean.passes = vec![Pass { row: true, reduces: vec![sink], ..Pass::default() }, epilogue];
     Some([scores, weights, mean])
 }
